@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from support.snapshots import idle_pool, shared_status
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, Period
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Cost, Dimension
@@ -20,6 +21,7 @@ from tidegate.core.domain.events import (
     Anomaly,
     AttemptFinished,
     BatchResultsRead,
+    BudgetReached,
     FallbackUsed,
     HeadRefused,
     LeaseEnded,
@@ -33,6 +35,7 @@ from tidegate.core.domain.events import (
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.usage_sink import SinkStatus
+from tidegate.observe.metrics.budget_metrics import BudgetMetrics
 from tidegate.observe.metrics.exposition import new_registry
 from tidegate.observe.metrics.granted_quota import QuotaCollector
 from tidegate.observe.metrics.ledger_metrics import LedgerMetrics
@@ -47,6 +50,9 @@ UPDATE = "UPDATE_GOLDEN"
 
 _SECOND_NS = 1_000_000_000
 _TEAM = Caller("team-a", label="team-a")
+_BUDGET = BudgetSnapshot(
+    BudgetRule("team-a-day", BudgetUnit.USD, 5_000_000, Period.DAY), "", 4_000_000, 250_000, 1_796_169_600
+)
 _POOL, _MODEL = "sonnet-5-5", "claude-sonnet-5-5"
 
 
@@ -96,6 +102,7 @@ def registry() -> CollectorRegistry:
     store.watch(lambda: shared_status(is_leader=True, log_lag_seconds=0.0125, leader_changes=3))
     store.on_latency(0.0004)
     registry.register(LedgerMetrics(lambda: SinkStatus(up=True, unwritten_seconds=0.25, failures=2, lost=1)))
+    budgets = BudgetMetrics.registered(registry, lambda: [_BUDGET])
     generate_latest(registry)  # the limits count from the first scrape
     clock.advance(60)
 
@@ -122,6 +129,7 @@ def registry() -> CollectorRegistry:
         HeadRefused(431),
         WorkflowFinished("ok"),
         FallbackUsed("truncated"),
+        BudgetReached(80, _BUDGET),
     ):
-        Observers(observer.handlers).event(event)
+        Observers(observer.handlers, budgets.handlers).event(event)
     return registry

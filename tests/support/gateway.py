@@ -11,6 +11,7 @@ from msgspec import structs
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import UpstreamUnreachable
@@ -134,13 +135,13 @@ class SimulatorTransport(FakeTransport):
         self._simulator = simulator
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> _Response:
+        assert isinstance(request.body, bytes)
         if on_begin is not None:
             on_begin()
-        body = request.body if isinstance(request.body, bytes) else b"".join([chunk async for chunk in request.body])
-        self.requests.append((request, body))
+        self.requests.append((request, request.body))
         headers = {name.decode(): value.decode() for name, value in request.headers}
         method, path = request.method.decode(), request.target.decode()
-        answer = await call(self._simulator, method, path, body=body, headers=headers)
+        answer = await call(self._simulator, method, path, body=request.body, headers=headers)
         fields = tuple((name.encode(), value.encode()) for name, value in answer.headers.items())
         return _Response(Reply(answer.status, fields, (answer.body,)), 0.0)
 
@@ -160,11 +161,16 @@ def record_feedback(store: MemoryStore) -> list[Feedback]:
         await learn(pool, feedback)
 
     async def end_and_note(
-        pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None, feedback: tuple[Feedback, ...] = ()
+        pool: str,
+        lease_id: str,
+        outcome: Outcome,
+        used: Cost | None = None,
+        feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> bool:
         for each in feedback:
             note(each)
-        return await end(pool, lease_id, outcome, used, feedback)
+        return await end(pool, lease_id, outcome, used, feedback, spent)
 
     store.learn, store.end = learn_and_note, end_and_note  # type: ignore[method-assign]
     return heard

@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 __all__ = [
     "ANSWER_EXAMPLE",
     "AUDIT_EXAMPLE",
+    "BUDGETS_EXAMPLE",
     "CLIENT_STATUS_EXAMPLE",
     "CONFIGURE_EXAMPLES",
     "CREATE_KEY_EXAMPLES",
@@ -267,6 +268,28 @@ AUDIT_EXAMPLE: Final[dict[str, Any]] = {
             "target": "pool sonnet-5-5",
             "before": {"requests_per_minute": None},
             "after": {"requests_per_minute": 100},
+        }
+    ]
+}
+
+BUDGETS_EXAMPLE: Final[JsonDict] = {
+    "budgets": [
+        {
+            "name": "search-month",
+            "subject": None,
+            "unit": "usd",
+            "limit": 500.0,
+            "spent": 412.305811,
+            "reserved": 0.731,
+            "remaining": 86.963189,
+            "remaining_ratio": 0.1739,
+            "per": "month",
+            "time_zone": "Europe/Berlin",
+            "opens_at": "2026-12-31T23:00:00+00:00",
+            "on_exceed": "refuse",
+            "caller": None,
+            "team": "search",
+            "contact": "platform@example.com",
         }
     ]
 }

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry
+
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.cli.budgets import BudgetKeeper, running_budgets
 from tidegate.cli.hand_over import Continuity
 from tidegate.cli.ledger import open_ledger, warn_without_tenants
 from tidegate.cli.ledger import running as running_ledger
@@ -23,8 +26,16 @@ from tidegate.cli.running_parts import RunningParts
 from tidegate.cli.shared_store import ServiceStore
 from tidegate.cli.tenants import tenants_of, with_tenants
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.events import Anomaly, CircuitClosed, CircuitOpened, HeadRefused, RequestFinished
+from tidegate.core.domain.events import (
+    Anomaly,
+    BudgetReached,
+    CircuitClosed,
+    CircuitOpened,
+    HeadRefused,
+    RequestFinished,
+)
 from tidegate.core.ports.clock import Clock
+from tidegate.core.pricing.call_prices import CallPrices
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
@@ -40,8 +51,10 @@ from tidegate.http.write_batching import WriteBatcher
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.observe.logging.anomaly_log import AnomalyLog
+from tidegate.observe.logging.budget_log import log_budget_reached
 from tidegate.observe.logging.circuit_log import log_circuit_closed, log_circuit_opened
 from tidegate.observe.logging.request_log import RequestLog
+from tidegate.observe.metrics.budget_metrics import BudgetMetrics
 from tidegate.observe.metrics.clock_watch import watch_clock
 from tidegate.observe.metrics.exposition import Exposition, new_registry
 from tidegate.observe.metrics.granted_quota import QuotaCollector
@@ -107,9 +120,7 @@ async def services(
     genai = GenAiMetrics(*_upstream_address(settings), metrics.model_label) if metric_export is not None else None
     stores = ServiceStore(settings, clock, registry)
     store = stores.store
-    snapshots = stores.snapshots(metrics)
-    registry.register(PoolCollector(snapshots, metrics, stores.counts))
-    registry.register(QuotaCollector(snapshots, clock, metrics, stores.counts))
+    _register_pools(registry, stores, clock, metrics)
     ledger = open_ledger(settings, clock, prices)
     if ledger is not None:
         registry.register(LedgerMetrics(ledger.status, lambda: ledger.pause_cache.current))
@@ -117,6 +128,8 @@ async def services(
     else:
         warn_without_tenants(settings)
     key_store = None if ledger is None else ledger.key_store
+    call_prices = CallPrices(prices, clock.wall_seconds)
+    keeper = None if ledger is None else BudgetKeeper(store, stores.memory, ledger.spending, call_prices)
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
         metrics.handlers,
@@ -126,9 +139,11 @@ async def services(
         [(RequestFinished, request_log.log), (HeadRefused, request_log.log)] if request_log else [],
         [] if ledger is None else ledger.handlers,
         [] if genai is None else genai.handlers,
+        [] if keeper is None else keeper.handlers,
+        [*BudgetMetrics.registered(registry, store.budgets_now).handlers, (BudgetReached, log_budget_reached)],
         tracing=tracing,
     )
-    admission = Admission(store, clock, observer)
+    admission = Admission(store, clock, observer, call_prices)
     if ledger is not None:
         ledger.pause_cache.on_pauses = admission.pause
         ledger.pauses.is_known = lambda kind, name: is_configured(parts.settings, kind, name)
@@ -172,6 +187,7 @@ async def services(
     try:
         async with (
             running_ledger(ledger),
+            running_budgets(keeper, settings, takes_over=continuity is not None and continuity.takes_over),
             background(
                 measure_loop_lag(registry, clock),
                 watch_clock(system_clock, observer.event),
@@ -220,13 +236,30 @@ async def services(
             if load is not None:
                 parts.reloader = Reloader(load, parts)
                 running = RunningParts(
-                    upstream, parts, store, limiter, identifier, gateway, transport, ai_client, metrics, request_log
+                    upstream,
+                    parts,
+                    store,
+                    limiter,
+                    identifier,
+                    gateway,
+                    transport,
+                    ai_client,
+                    metrics,
+                    request_log,
+                    keeper,
                 )
                 parts.reloader.add(running.prepare)
             yield parts
     finally:
         await transport.aclose()
         await ai_client.aclose()
+
+
+def _register_pools(registry: CollectorRegistry, stores: ServiceStore, clock: Clock, metrics: MetricsObserver) -> None:
+    """Exports the state of the pools with the other metrics."""
+    snapshots = stores.snapshots(metrics)
+    registry.register(PoolCollector(snapshots, metrics, stores.counts))
+    registry.register(QuotaCollector(snapshots, clock, metrics, stores.counts))
 
 
 def _by_path(gateway: App, batches: App) -> App:

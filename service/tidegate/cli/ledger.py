@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tidegate.ledger.ledger import Ledger
 
 __all__ = [
+    "check_budgets",
     "check_ledger",
     "command_line_user",
     "has_ledger",
@@ -49,13 +50,30 @@ def state_dir_of(settings: Settings) -> str | None:
     return settings.state_dir or os.environ.get(_SYSTEMD_STATE)
 
 
+def check_budgets(settings: Settings) -> None:
+    """Checks that there is a ledger if there are budgets: without one, a restart would forget what was spent.
+
+    Raises:
+        ConfigurationError: there are budgets without a ledger.
+        MissingExtra: its packages are not installed.
+    """
+    rules = settings.budget_rules()
+    if not rules or has_ledger(settings):
+        return
+    if settings.ledger != "off" and not _is_installed("alembic"):
+        raise MissingExtra("budgets", rules[0].name, "none", extra="ledger")
+    allowed = "only with a ledger, which knows what was spent: set TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL"
+    raise ConfigurationError("budgets", rules[0].name, allowed)
+
+
 def check_ledger(settings: Settings) -> None:
     """Checks whether there can be a ledger, if the settings ask for one.
 
     Raises:
-        ConfigurationError: there is no place for it, or replicas would have one each.
+        ConfigurationError: there is no place for it, or replicas would have one each, or there are budgets without it.
         MissingExtra: its packages are not installed.
     """
+    check_budgets(settings)
     if settings.ledger == "off":
         return
     has_folder = state_dir_of(settings) is not None

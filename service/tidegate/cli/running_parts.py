@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.cli.budgets import BudgetKeeper
+from tidegate.cli.ledger import check_budgets
 from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.gateway.app import Gateway
@@ -34,6 +36,7 @@ class RunningParts:
     ai_client: AIClient
     metrics: MetricsObserver
     request_log: RequestLog | None
+    budgets: BudgetKeeper | None = None
 
     def prepare(self, new: Settings) -> Callable[[], None]:
         """Makes everything that new settings need. The returned function only puts it in place, which cannot fail.
@@ -48,6 +51,8 @@ class RunningParts:
         pools = {**new.named_pool_settings(), DEFAULT_POOL: config.pool_settings()}
         other_pools = new.messages_pool_settings()
         callers = [caller.caller() for caller in new.callers]
+        rules = new.budget_rules()
+        check_budgets(new)
 
         def apply() -> None:
             self.metrics.know(
@@ -66,5 +71,7 @@ class RunningParts:
             self.limiter.reload(config)
             self.store.reload(pools, other_pools)
             self.store.limit_callers({caller.name: caller.limits for caller in callers})
+            if self.budgets is not None and rules != self.services.settings.budget_rules():
+                self.budgets.replace(rules)
 
         return apply

@@ -18,7 +18,9 @@ from tidegate.core.domain.pause import NO_PAUSES, Pauses
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer, Scope, ScopeKind
 from tidegate.core.ports.store import Change, Store
+from tidegate.core.pricing.call_prices import CallPrices
 from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.engine.lease import Lease
 from tidegate.engine.refusals import refusal_of
 from tidegate.engine.waiters import Answer, Waiters
@@ -37,14 +39,18 @@ class Admission:
         replica: the name of this admission, unique over all time. Its lease ids begin with it.
         clock: the time that waits are measured with.
         observer: receives all events; None: nobody does.
-        estimator: prices Messages calls before they are sent.
+        estimator: estimates the tokens of Messages calls before they are sent.
+        prices: prices them in the units of budgets.
     """
 
-    def __init__(self, store: Store, clock: Clock, observer: Observer | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, observer: Observer | None = None, prices: CallPrices | None = None
+    ) -> None:
         self.store = store
         self.clock = clock
         self.observer = observer
         self.estimator = CostEstimator()
+        self.prices = prices or CallPrices(PriceList.bundled(), clock.wall_seconds)
         self.replica = secrets.token_urlsafe(6)
         self._pauses = NO_PAUSES
         self._numbers = count()

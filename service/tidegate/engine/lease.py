@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Self
 
+from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.feedback import Feedback
@@ -34,12 +35,19 @@ class Lease:
         """Name of the pool."""
         return self.demand.pool
 
-    def charge(self, known: Cost) -> Coroutine[None, None, None]:
-        """Charges what is known while the response comes: its input, unless 0, and its output so far."""
-        return self._store.charge(self.demand.pool, self.id, known)
+    def charge(self, known: Cost, spent: Spending | None = None) -> Coroutine[None, None, None]:
+        """Charges what is known while the response comes: its input, unless 0, and its output so far.
+
+        `spent` is the same for budgets.
+        """
+        return self._store.charge(self.demand.pool, self.id, known, spent)
 
     def end(
-        self, outcome: Outcome, used: Cost | None = None, feedback: tuple[Feedback, ...] = ()
+        self,
+        outcome: Outcome,
+        used: Cost | None = None,
+        feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> Coroutine[None, None, bool]:
         """Ends the lease. Returns False, without effect, if it has ended before.
 
@@ -47,8 +55,9 @@ class Lease:
             outcome: how it ends.
             used: the cost to charge; None: the estimate, if this outcome charges anything.
             feedback: the feedback of the response, which the pool takes in first.
+            spent: the same as `used`, for budgets.
         """
-        return self._store.end(self.demand.pool, self.id, outcome, used, feedback)
+        return self._store.end(self.demand.pool, self.id, outcome, used, feedback, spent)
 
     async def __aenter__(self) -> Self:
         return self

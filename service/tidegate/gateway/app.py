@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from tidegate.core.claude.failures import credentials_refusal, failed_outcome
 from tidegate.core.claude.header_names import TIDEGATE_UPSTREAM
+from tidegate.core.domain.budget import Spender
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.errors import (
@@ -35,10 +36,12 @@ from tidegate.gateway.gateway_errors import invalid, no_stream, refused, unreach
 from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientDisconnected, ClientRequest
 from tidegate.gateway.receive.receiver import Receiver
-from tidegate.gateway.receive.request import InvalidCall, route_of
+from tidegate.gateway.receive.request import MESSAGES_ROUTE, InvalidCall, route_of
 from tidegate.gateway.relay.client_response import ClientResponse
 from tidegate.gateway.relay.keep_alive import KeepAlive
+from tidegate.gateway.relay.response_start import ResponseStart
 from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.gateway.spending_headers import budget_header, cost_header
 from tidegate.gateway.tenants.message_objects import MessageObjects
 from tidegate.gateway.tenants.references import References
 from tidegate.gateway.tenants.tenants import Tenants
@@ -248,6 +251,9 @@ class Gateway:
         if not is_reported:
             self._context.report(RefusedCall(call.pool, call.caller, refusal.cause))
         call.refused = refusal.cause
+        if refusal.cause is Cause.BUDGET:
+            call.wants_budgets = True
+        self._add_budget_header(call)
         await client_response.local(refused(refusal, call.request_id, call.fields))
         return "refused"
 
@@ -272,13 +278,15 @@ class Gateway:
                 await client_response.local(no_stream(call.request_id))
                 return "upstream_error"
             last: bytes | None = None
-            if not start.is_over:
+            body = await _read_whole(start) if _is_awaited_whole(call, start) else None
+            self._add_spending_headers(call, response, is_whole=start.is_over or body is not None)
+            if body is None and not start.is_over:
                 await client_response.start(head.status, head.headers, head.fields)
                 last = await self._relay_parts(call, response, client_response, objects)
             outcome = _ABANDONED if call.is_read_on else _SETTLED
             is_complete = True
             call.external_wait_ns += head.waited_ns
-            whole = start.whole() if last is None else b""
+            whole = body or (start.whole() if last is None else b"")
             if objects is not None:
                 await objects.feed(whole if last is None else last)
                 await objects.end()
@@ -305,6 +313,18 @@ class Gateway:
             return None
         return MessageObjects(partial(self._tenants.record_if_new, call.caller))
 
+    def _add_spending_headers(self, call: Call, response: LeasedResponse, *, is_whole: bool) -> None:
+        """Says what the call has cost, if its client wants to know and it is known, and what its budgets have left."""
+        self._add_budget_header(call)
+        if call.wants_cost and is_whole and (cost := response.cost_micro_usd()) is not None:
+            call.spending_headers = (*call.spending_headers, cost_header(cost))
+
+    def _add_budget_header(self, call: Call) -> None:
+        spender = Spender(call.caller.label, call.caller.team, call.session)
+        budgets = self._context.admission.store.budgets_now(spender)
+        header = budget_header(budgets, all_budgets=call.wants_budgets) if budgets else None
+        call.spending_headers = () if header is None else (header,)
+
     async def _relay_parts(
         self,
         call: Call,
@@ -326,3 +346,16 @@ class Gateway:
                 await response.account(taken_ns)
             chunk = await start.next_chunk()
         return chunk or b""
+
+
+def _is_awaited_whole(call: Call, start: ResponseStart) -> bool:
+    """Whether a response has to be read to its end before it is relayed, because its head says what it has cost."""
+    is_message = call.wants_cost and call.route == MESSAGES_ROUTE
+    return is_message and not start.is_over and not is_event_stream(start.response.fields)
+
+
+async def _read_whole(start: ResponseStart) -> bytes:
+    parts = []
+    while (chunk := await start.next_chunk()) is not None:
+        parts.append(chunk)
+    return b"".join(parts)

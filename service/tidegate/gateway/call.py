@@ -13,7 +13,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import RequestFinished
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.usage import Usage
-from tidegate.core.ports.transport import Fields
+from tidegate.core.ports.transport import Fields, Headers
 from tidegate.engine.waiting import Waiting
 from tidegate.gateway.receive.request import InvalidCall
 
@@ -64,6 +64,9 @@ class Call(Struct, gc=False):
         may_be_compressed: whether the response to the request in flight may be a compressed stream.
         upstream_request_id: the upstream's id of the last attempt that got a response; empty if it gave none.
         creates_objects: whether the response may name objects that the call creates.
+        wants_cost: whether the client wants to know what the call has cost.
+        wants_budgets: whether it wants to know what is left of its budgets, however much that is.
+        spending_headers: the header fields of the response that say so.
     """
 
     request_id: str
@@ -95,6 +98,9 @@ class Call(Struct, gc=False):
     may_be_compressed: bool = False
     upstream_request_id: str = ""
     creates_objects: bool = False
+    wants_cost: bool = False
+    wants_budgets: bool = False
+    spending_headers: Headers = ()
 
     def left_seconds(self, now_ns: int) -> float:
         """The time until the client gives up; never negative."""

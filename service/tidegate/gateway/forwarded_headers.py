@@ -16,6 +16,7 @@ from tidegate.core.claude.header_names import (
     RETRY_AFTER_MS,
     TIDEGATE_HOP,
     TIDEGATE_PRIORITY,
+    TIDEGATE_REPORT,
     TIDEGATE_SESSION,
     TIDEGATE_TIMEOUT_SECONDS,
 )
@@ -52,7 +53,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 """Fields that belong to one connection (RFC 9110 section 7.6.1 and its predecessors)."""
-_OWN: Final = (TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS, TIDEGATE_SESSION, TIDEGATE_PRIORITY)
+_OWN: Final = (TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS, TIDEGATE_SESSION, TIDEGATE_PRIORITY, TIDEGATE_REPORT)
 _REPLACED: Final = frozenset(
     {b"host", b"content-length", b"expect", _ACCEPT_ENCODING, _CLOUD_KEY}
     | {name.encode() for name in (API_KEY, AUTHORIZATION, *_OWN)}

@@ -55,7 +55,7 @@ def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalRe
     headers = {TIDEGATE_CAUSE: refusal.cause.value}
     wait_seconds = None if refusal.retry_after_seconds is None else max(1, math.ceil(refusal.retry_after_seconds))
     if wait_seconds is not None:
-        if client_fields.get(_USER_AGENT, b"").startswith(_CLAUDE_CODE):
+        if row.retryable and client_fields.get(_USER_AGENT, b"").startswith(_CLAUDE_CODE):
             wait_seconds = min(wait_seconds, _LONGEST_OBEYED_SECONDS)
         headers[RETRY_AFTER] = str(wait_seconds)
     retries_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_fields)

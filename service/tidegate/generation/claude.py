@@ -163,6 +163,7 @@ class ClaudeModel:
             session=question.session,
             session_front=question.session_front,
             price=partial(estimator.estimate, call.shape),
+            spending=self._admission.prices.expected(call.shape, cost, estimator, self._clock.monotonic_ns()),
         )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
             call.tally.queue_seconds += to_seconds(lease.waited_ns)
@@ -178,7 +179,10 @@ class ClaudeModel:
                 await self._failed(call, received, lease, error, started_ns)
                 raise
             call.tally.add_usage(received.usage)
-            await lease.end(Outcome.SETTLED, settled_cost(received.usage, cost))
+            settled = settled_cost(received.usage, cost)
+            usage = None if received.usage_is_odd else received.usage
+            spent = self._admission.prices.spent(question.model, usage, settled)
+            await lease.end(Outcome.SETTLED, settled, spent=spent)
         if received.usage_is_odd:
             self._report(Anomaly(call.pool, AnomalyKind.USAGE))
         else:
@@ -233,7 +237,7 @@ class ClaudeModel:
             if isinstance(error, UpstreamError):
                 await report_failure(self._admission, lease, DEFAULT_POOL, error=error, sent_ago_ns=after_ns)
         finally:
-            await lease.end(outcome, charged)
+            await lease.end(outcome, charged, spent=self._admission.prices.spent(model, used, charged))
         self._report(self._attempt_event(call, started_ns, attempt_status(error), received, used))
 
     async def _receive(self, call: "_Call", answer: ReceivedAnswer, scope: Scope, lease_id: str) -> None:

@@ -13,7 +13,9 @@ from tidegate.ledger.key_administration import Keys
 from tidegate.ledger.key_cache import KeyCache
 from tidegate.ledger.object_owners import ObjectOwners
 from tidegate.ledger.pauses import LedgerPauses, PauseCache
+from tidegate.ledger.reservation_writer import ReservationWriter
 from tidegate.ledger.sessions import expensive_sessions
+from tidegate.ledger.spending import LedgerSpending
 from tidegate.ledger.usage_recorder import UsageRecorder
 from tidegate.ledger.usage_report import overview, report
 from tidegate.ledger.usage_writer import UsageWriter
@@ -41,6 +43,7 @@ class Ledger:
         pauses: pauses and resumes.
         audit: records what admins change.
         ownership: knows the owners of objects.
+        spending: knows what was spent, for budgets.
     """
 
     def __init__(
@@ -60,7 +63,12 @@ class Ledger:
         self.pauses = LedgerPauses(database, on_change=self.pause_cache.refresh, wall_seconds=clock.wall_seconds)
         self.audit = Audit(database, clock.wall_seconds)
         self.ownership = ObjectOwners(database, clock.wall_seconds)
-        self._writer = UsageWriter(database, self._recorder, clock, required=required, on_turn=self._take_turn)
+        recorder = self._recorder
+        reservations = ReservationWriter(lambda: clock.wall_seconds() + recorder.ahead_seconds)
+        self.spending = LedgerSpending(database, recorder, reservations, clock)
+        self._writer = UsageWriter(
+            database, recorder, clock, required=required, on_turn=self._take_turn, reservations=reservations
+        )
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:

@@ -19,7 +19,9 @@ __all__ = [
     "pauses",
     "refusal_days",
     "refusals",
+    "reservations",
     "sessions",
+    "spending",
     "usage",
     "usage_days",
     "writers",
@@ -160,3 +162,21 @@ objects: Final = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 """The creators of batches, files, sessions and whatever else an id of the API names. A deleted object has no row."""
+
+spending: Final = Table(
+    "spending",
+    metadata,
+    Column("starts", BigInteger, primary_key=True, autoincrement=False),
+    *(Column(name, Text, primary_key=True) for name in ("team", "caller", "session")),
+    *(Column(name, BigInteger, nullable=False) for name in ("micro_usd", "tokens")),
+)
+"""What was spent by the quarter of an hour, which begins at `starts`. `starts` 0 has all that is older than 62 days."""
+
+reservations: Final = Table(
+    "reservations",
+    metadata,
+    *(Column(name, Text, primary_key=True) for name in ("writer", "team", "caller", "session")),
+    Column("written_at", Float, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("micro_usd", "tokens")),
+)
+"""What the calls in progress of each process have reserved. A process that dies leaves them: then they are spent."""

@@ -13,14 +13,24 @@ from tidegate.core.claude.rate_limit_groups import (
     is_endpoint_pool,
     undated,
 )
+from tidegate.core.domain.budget import NOTHING_SPENT, Spender, Spending
 from tidegate.core.domain.caller import Caller
-from tidegate.core.domain.events import AttemptFinished, BatchResultsRead, Event, RequestFinished
+from tidegate.core.domain.events import AttemptFinished, BatchResultsRead, Event, LeaseEnded, RequestFinished
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.clock import Clock
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.tables import HOUR_SECONDS
-from tidegate.ledger.usage_sums import WAIT_BOUNDS_SECONDS, Pending, SessionKey, SessionSums, Sums, UsageKey
+from tidegate.ledger.usage_sums import (
+    SLOT_SECONDS,
+    WAIT_BOUNDS_SECONDS,
+    Pending,
+    SessionKey,
+    SessionSums,
+    SpendingKey,
+    Sums,
+    UsageKey,
+)
 
 __all__ = ["UsageRecorder"]
 
@@ -50,6 +60,8 @@ class UsageRecorder:
 
     Attributes:
         lost: events that were not recorded.
+        keeps_sessions: whether the spending of each session is kept.
+        ahead_seconds: how much the clock by which spending is kept is ahead of that of this machine.
     """
 
     def __init__(self, clock: Clock, prices: PriceList, max_keys: int = _MAX_KEYS) -> None:
@@ -59,11 +71,14 @@ class UsageRecorder:
         self._lock = threading.Lock()
         self._sums: dict[UsageKey, Sums] = {}
         self._sessions: dict[SessionKey, SessionSums] = {}
+        self._spending: dict[SpendingKey, Spending] = {}
         self._since_ns = 0
         self._taken: Pending | None = None
         self._answered: set[str] = set()
         self._priced = frozenset(prices.models)
         self.lost = 0
+        self.keeps_sessions = False
+        self.ahead_seconds = 0.0
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
@@ -72,15 +87,16 @@ class UsageRecorder:
             (RequestFinished, self._request_finished),
             (AttemptFinished, self._attempt_finished),
             (BatchResultsRead, self._batch_results_read),
+            (LeaseEnded, self._lease_ended),
         )
 
     def take(self) -> Pending | None:
         """Removes and returns all sums; None if there are none. They count as unwritten until `written`."""
         with self._lock:
-            if not self._sums:
+            if not self._sums and not self._spending:
                 return None
-            pending = self._taken = Pending(self._sums, self._sessions, self._since_ns)
-            self._sums, self._sessions = {}, {}
+            pending = self._taken = Pending(self._sums, self._sessions, self._since_ns, self._spending)
+            self._sums, self._sessions, self._spending = {}, {}, {}
         return pending
 
     def written(self) -> None:
@@ -93,7 +109,30 @@ class UsageRecorder:
         with self._lock:
             if self._taken is not None:
                 return self._taken.since_ns
-            return self._since_ns if self._sums else None
+            return self._since_ns if self._sums or self._spending else None
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """Records what was spent now."""
+        caller, team, session = spender
+        slot = int(self._clock.wall_seconds() + self.ahead_seconds) // SLOT_SECONDS * SLOT_SECONDS
+        key = (slot, team, caller, session if self.keeps_sessions else "")
+        with self._lock:
+            before = self._spending.get(key)
+            if before is None:
+                if len(self._spending) >= self._max_keys:
+                    self.lost += 1
+                    return
+                self._note_first()
+                before = NOTHING_SPENT
+            self._spending[key] = Spending(before[0] + spending[0], before[1] + spending[1])
+
+    def _lease_ended(self, event: LeaseEnded) -> None:
+        if event.spending != NOTHING_SPENT:
+            self.spend(Spender(event.caller.label, event.caller.team, event.session), event.spending)
+
+    def _note_first(self) -> None:
+        if not self._sums and not self._spending:
+            self._since_ns = self._clock.monotonic_ns()
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         if event.usage is not None:
@@ -169,7 +208,6 @@ class UsageRecorder:
             if len(self._sums) >= self._max_keys:
                 self.lost += 1
                 return None
-            if not self._sums:
-                self._since_ns = self._clock.monotonic_ns()
+            self._note_first()
             sums = self._sums[key] = Sums()
         return sums

@@ -4,10 +4,27 @@ from typing import Final
 
 from msgspec import Struct, field
 
-__all__ = ["WAIT_BOUNDS_SECONDS", "Pending", "SessionKey", "SessionSums", "Sums", "UsageKey"]
+from tidegate.core.domain.budget import Spending
+
+__all__ = [
+    "SLOT_SECONDS",
+    "WAIT_BOUNDS_SECONDS",
+    "Pending",
+    "SessionKey",
+    "SessionSums",
+    "SpendingKey",
+    "Sums",
+    "UsageKey",
+]
 
 WAIT_BOUNDS_SECONDS: Final = (0.1, 1.0, 10.0, 60.0, 600.0)
 """The longest wait of each bucket; one more is for longer waits."""
+
+SLOT_SECONDS: Final = 900
+"""Spending is added up by the quarter of an hour: hours, days and months begin with one in every time zone."""
+
+SpendingKey = tuple[int, str, str, str]
+"""Beginning of the quarter of an hour, in seconds since 1970-01-01 UTC; team, caller and session."""
 
 UsageKey = tuple[int, str, str, str, str, str]
 """Beginning of the hour, in seconds since 1970-01-01 UTC; team, caller, model, pool and priority."""
@@ -62,3 +79,4 @@ class Pending(Struct, frozen=True):
     sums: dict[UsageKey, Sums]
     sessions: dict[SessionKey, SessionSums]
     since_ns: int
+    spending: dict[SpendingKey, Spending] = {}

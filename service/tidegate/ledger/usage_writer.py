@@ -8,17 +8,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, select
 
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SinkStatus
+from tidegate.ledger.add_up import add_up
 from tidegate.ledger.database import Database
+from tidegate.ledger.reservation_writer import ReservationWriter
 from tidegate.ledger.retention import delete_old_hours
 from tidegate.ledger.sessions import delete_cheap_sessions
+from tidegate.ledger.spending import forget_old_spending
 from tidegate.ledger.tables import (
     DAY_SECONDS,
     DIMENSIONS,
@@ -28,6 +30,7 @@ from tidegate.ledger.tables import (
     refusal_days,
     refusals,
     sessions,
+    spending,
     usage,
     usage_days,
     writers,
@@ -65,6 +68,7 @@ class UsageWriter:
         clock: the time.
         required: whether calls are refused while usage cannot be written.
         on_turn: called in the thread after each write; may raise `LedgerUnavailable`.
+        reservations: written beside the sums; None: there are none.
     """
 
     def __init__(
@@ -75,7 +79,9 @@ class UsageWriter:
         *,
         required: bool = False,
         on_turn: Callable[[], None] = lambda: None,
+        reservations: ReservationWriter | None = None,
     ) -> None:
+        self._reservations = reservations
         self._on_turn = on_turn
         self._database = database
         self._recorder = recorder
@@ -123,15 +129,21 @@ class UsageWriter:
 
     def write(self) -> bool:
         """Writes the sums so far. Returns whether that succeeded; a failure is logged once, until a write succeeds."""
+        # Read first: a call that ends meanwhile then counts twice if the process dies, and not never.
+        reserved = None if self._reservations is None else self._reservations.changed()
         if self._batch is None:
             self._batch = self._recorder.take()
             self._number += self._batch is not None
         try:
-            if self._batch is not None or not self._up:
+            if self._batch is not None or reserved is not None or not self._up:
                 with self._database.begin() as connection:
                     self._add(connection, self._batch)
+                    if self._reservations is not None and reserved is not None:
+                        self._reservations.write(connection, reserved)
                 self._batch = None
                 self._recorder.written()
+                if self._reservations is not None and reserved is not None:
+                    self._reservations.written(reserved)
             self._on_turn()
             self._delete_old_hours()
         except LedgerUnavailable as error:
@@ -169,16 +181,22 @@ class UsageWriter:
             for key, sums in batch.sums.items()
             for cause, calls in sums.refusals.items()
         ]
-        _add_up(connection, usage, _hours(used), SUMS)
-        _add_up(connection, usage_days, _days(used), SUMS)
-        _add_up(connection, refusals, _hours(refused), ("calls",))
-        _add_up(connection, refusal_days, _days(refused), ("calls",))
-        _add_up(
+        add_up(connection, usage, _hours(used), SUMS)
+        add_up(connection, usage_days, _days(used), SUMS)
+        add_up(connection, refusals, _hours(refused), ("calls",))
+        add_up(connection, refusal_days, _days(refused), ("calls",))
+        add_up(
             connection,
             sessions,
             [{"caller": key[0], "session": key[1], **asdict(sums)} for key, sums in batch.sessions.items()],
             SESSION_SUMS,
             replaced=("team", "last_at"),
+        )
+        add_up(
+            connection,
+            spending,
+            [dict(zip(_SPENDING_COLUMNS, (*key, *amounts), strict=True)) for key, amounts in batch.spending.items()],
+            ("micro_usd", "tokens"),
         )
         self._written_sessions += len(batch.sessions)
 
@@ -192,7 +210,11 @@ class UsageWriter:
             while delete_old_hours(self._database, now):
                 pass
             delete_cheap_sessions(self._database, now)
+            forget_old_spending(self._database, int(now))
             self._cleared_day = int(now) // DAY_SECONDS
+
+
+_SPENDING_COLUMNS: Final = ("starts", "team", "caller", "session", "micro_usd", "tokens")
 
 
 def _hours(rows: list[_Row]) -> list[_Row]:
@@ -212,18 +234,3 @@ def _is_new(connection: Connection, writer: str, number: int, now: int) -> bool:
         return True
     connection.execute(writers.update().where(writers.c.writer == writer).values(batch=number, written_at=now))
     return int(written) < number
-
-
-def _add_up(
-    connection: Connection, table: Table, rows: list[_Row], summed: tuple[str, ...], replaced: tuple[str, ...] = ()
-) -> None:
-    """Inserts rows, or adds them to those with the same key. In the order of keys, so that no two writers deadlock."""
-    if not rows:
-        return
-    keys = [column.name for column in table.primary_key]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table)
-    added = {name: table.c[name] + insert.excluded[name] for name in summed}
-    added |= {name: insert.excluded[name] for name in replaced}
-    statement = insert.on_conflict_do_update(index_elements=keys, set_=added)
-    connection.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))

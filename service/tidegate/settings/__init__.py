@@ -1,9 +1,19 @@
 """Typed configuration from environment variables, a TOML file and defaults, in this order of precedence."""
 
+from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_types import AUTO
 from tidegate.settings.loading import LoadedSettings, load_settings
 from tidegate.settings.model import Settings
 from tidegate.settings.table import settings_table
 
-__all__ = ["AUTO", "CallerSettings", "LoadedSettings", "PoolLimits", "Settings", "load_settings", "settings_table"]
+__all__ = [
+    "AUTO",
+    "BudgetSettings",
+    "CallerSettings",
+    "LoadedSettings",
+    "PoolLimits",
+    "Settings",
+    "load_settings",
+    "settings_table",
+]

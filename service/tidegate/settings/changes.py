@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.model import Settings
@@ -36,6 +37,7 @@ RELOADABLE: Final = frozenset(
     {
         *("callers", "admin_key", "trusted_proxies", "open_metrics_and_docs"),
         *("anthropic_api_key", "model", "fallback_model", "default_timeout_seconds"),
+        *("budgets", "max_usd_per_session"),
         *("pools", "pool_requests_per_minute", "pool_input_tokens_per_minute", "pool_output_tokens_per_minute"),
         *("pool_burst_seconds", "queue_requests", "queue_requests_per_caller", "queue_tokens"),
         *("queue_tokens_per_caller", "requests_per_minute", "burst_limit"),
@@ -49,6 +51,7 @@ RELOADABLE: Final = frozenset(
 )
 """Settings that a reload applies."""
 
+_Entry = CallerSettings | PoolLimits | BudgetSettings
 _HIDDEN: Final = SECRETS | {"key_sha256"}
 
 
@@ -77,10 +80,10 @@ class Change:
 
 
 def changes_between(before: Settings, after: Settings) -> list[Change]:
-    """All changes, in the order of the settings. The order of callers and pools does not count."""
+    """All changes, in the order of the settings. The order of callers, pools and budgets does not count."""
     found: list[Change] = []
     for name in field_docs(Settings):
-        if name in {"callers", "pools"}:
+        if name in {"callers", "pools", "budgets"}:
             found += _entry_changes(name, getattr(before, name), getattr(after, name))
         else:
             found += _value_changes(name, name, before, after)
@@ -106,9 +109,7 @@ def _value_changes(setting: str, field: str, before: SettingsModel, after: Setti
     yield Change(setting, "changed", text, (as_json(old), as_json(new)), needs_restart)
 
 
-def _entry_changes(
-    table: str, before: Sequence[CallerSettings | PoolLimits], after: Sequence[CallerSettings | PoolLimits]
-) -> Iterator[Change]:
+def _entry_changes(table: str, before: Sequence[_Entry], after: Sequence[_Entry]) -> Iterator[Change]:
     old: Mapping[str, SettingsModel] = {entry.name: entry for entry in before}
     new: Mapping[str, SettingsModel] = {entry.name: entry for entry in after}
     for name in sorted({*old, *new}):

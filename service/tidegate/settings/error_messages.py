@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from tidegate.core.domain.errors import ConfigurationError
+from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.model import Settings
@@ -22,7 +23,11 @@ __all__ = ["DEFAULT_ORIGIN", "configuration_errors"]
 DEFAULT_ORIGIN: Final = "default"
 """Origin of a default value."""
 
-_TABLES: Final[dict[str, type[SettingsModel]]] = {"callers": CallerSettings, "pools": PoolLimits}
+_TABLES: Final[dict[str, type[SettingsModel]]] = {
+    "callers": CallerSettings,
+    "pools": PoolLimits,
+    "budgets": BudgetSettings,
+}
 
 
 def configuration_errors(error: ValidationError, origins: Mapping[str, str], file: str) -> list[ConfigurationError]:

@@ -5,6 +5,7 @@ import textwrap
 from enum import Enum
 from typing import Final
 
+from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.field_types import AUTO
@@ -25,6 +26,9 @@ _CALLERS: Final = """\
 _POOLS: Final = """\
 # Pools: your own limits for one model or endpoint, below those of the upstream.
 """
+_BUDGETS: Final = """\
+# Budgets: how much callers, teams and sessions may spend. They need a ledger: see `state_dir` and `database_url`.
+"""
 _COLUMNS: Final = 118
 _EXAMPLES: Final[dict[str, object]] = {
     "anthropic_api_key": "sk-ant-…",
@@ -35,6 +39,10 @@ _EXAMPLES: Final[dict[str, object]] = {
     "store_replicas": 2,
     "database_url": "postgresql://tidegate@database.example:5432/tidegate",
     "team": "search",
+    "caller": "web",
+    "each": "session",
+    "limit": 500.0,
+    "contact": "platform@example.com",
     "prices": "/etc/tidegate/prices.toml",
     "trusted_proxies": ["10.0.0.0/8"],
     "queue_tokens": 10_000_000,
@@ -45,7 +53,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "key_sha256": "0" * 64,
     "model": "claude-sonnet-5-5",
 }
-_NAMES: Final = {"callers": "web", "pools": "sonnet-5-5"}
+_NAMES: Final = {"callers": "web", "pools": "sonnet-5-5", "budgets": "search-month"}
 _NUMBER: Final = 100
 """Example of any other setting without a default."""
 
@@ -54,7 +62,11 @@ def example_file() -> str:
     """The text of the file. It is valid, also with every key uncommented."""
     single = [name for name, field in field_docs(Settings).items() if field.env]
     parts = [_HEAD, *(_described(Settings, name, None) for name in single)]
-    for table, model, head in (("callers", CallerSettings, _CALLERS), ("pools", PoolLimits, _POOLS)):
+    for table, model, head in (
+        ("callers", CallerSettings, _CALLERS),
+        ("pools", PoolLimits, _POOLS),
+        ("budgets", BudgetSettings, _BUDGETS),
+    ):
         keys = "".join(_described(model, name, table) for name in field_docs(model))
         parts.append(f"{head}# [[{table}]]\n{keys.rstrip()}\n")
     return "\n".join(parts)

@@ -38,6 +38,7 @@ __all__ = [
     "Text",
     "Timeout",
     "UpstreamUrl",
+    "number",
 ]
 
 AUTO: Final = "auto"
@@ -59,7 +60,8 @@ TIMEOUT_TEXT: Final = f"a number of seconds above 0, at most {MAX_SECONDS:,}"
 COUNT_TEXT: Final = f"a whole number, 1 to {MAX_UNITS:,}"
 
 
-def _number(value: object) -> object:
+def number(value: object) -> object:
+    """The value, if it is no boolean and not infinite. Raises ValueError otherwise."""
     # pydantic accepts True as 1 and reads 1e400 as infinity; neither is intended.
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("not a number")
@@ -80,28 +82,28 @@ def _upstream_url(value: str) -> str:
     return value.rstrip("/")
 
 
-Amount = Annotated[float, Field(ge=LEAST_UNITS, le=MAX_UNITS), BeforeValidator(_number)]
+Amount = Annotated[float, Field(ge=LEAST_UNITS, le=MAX_UNITS), BeforeValidator(number)]
 """A rate per minute, or another amount."""
 
 AutoAmount = Annotated[Amount | None, BeforeValidator(_amount_or_auto)]
 """An amount, or None for `auto`."""
 
 AutoBurst = Annotated[
-    Annotated[float, Field(ge=LEAST_UNITS, le=MAX_BURST_SECONDS), BeforeValidator(_number)] | None,
+    Annotated[float, Field(ge=LEAST_UNITS, le=MAX_BURST_SECONDS), BeforeValidator(number)] | None,
     BeforeValidator(_amount_or_auto),
 ]
 """Capacity of a bucket in seconds of its rate, or None for `auto`."""
 
-Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS), BeforeValidator(_number)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS), BeforeValidator(number)]
 """A wait in seconds; 0 is allowed."""
 
-Timeout = Annotated[float, Field(gt=0, le=MAX_SECONDS), BeforeValidator(_number)]
+Timeout = Annotated[float, Field(gt=0, le=MAX_SECONDS), BeforeValidator(number)]
 """A timeout in seconds, above 0."""
 
-Count = Annotated[int, Field(ge=1, le=MAX_UNITS), BeforeValidator(_number)]
+Count = Annotated[int, Field(ge=1, le=MAX_UNITS), BeforeValidator(number)]
 """A whole number from 1."""
 
-Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_number)]
+Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(number)]
 """A TCP port; 0 lets the system choose a free one."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]

@@ -6,10 +6,12 @@ from typing import Annotated
 from pydantic import SecretStr, field_validator, model_validator
 
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
+from tidegate.core.domain.budget import BudgetRule
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.ports.store_address import STORE_URL_TEXT
+from tidegate.settings.budgets import SESSION_BUDGET, BudgetSettings, session_budget
 from tidegate.settings.database_url import DATABASE_URL_TEXT, DatabaseUrlField, LedgerUse, Tenant, Unowned
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import FieldDoc
@@ -217,6 +219,14 @@ class Settings(RelaySettings):
             "Own prices, such as those of a contract; they replace the list prices of the models that the file names.",
         ),
     ] = None
+    max_usd_per_session: Annotated[
+        Amount | None,
+        FieldDoc(
+            "TIDEGATE_MAX_USD_PER_SESSION",
+            f"a number, 0.001 to {MAX_UNITS:,}",
+            "How much each session of a caller may cost in total; further calls of it are refused.",
+        ),
+    ] = None
     rate_limit_base_delay_seconds: Annotated[
         Seconds,
         FieldDoc(
@@ -296,6 +306,11 @@ class Settings(RelaySettings):
         ),
     ] = ()
 
+    budgets: Annotated[
+        tuple[BudgetSettings, ...],
+        FieldDoc(None, "entries with a name and a limit", "Budgets of callers, teams and sessions."),
+    ] = ()
+
     @field_validator("callers")
     @classmethod
     def _distinct_callers(cls, callers: tuple[CallerSettings, ...]) -> tuple[CallerSettings, ...]:
@@ -317,6 +332,15 @@ class Settings(RelaySettings):
                 raise ConfigurationError(f"pools[{number}].model", pool.model, allowed)
         return pools
 
+    @field_validator("budgets")
+    @classmethod
+    def _distinct_budgets(cls, budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+        _refuse_repeated("budgets", "name", [budget.name for budget in budgets])
+        if any(budget.name == SESSION_BUDGET for budget in budgets):
+            allowed = "another name: TIDEGATE_MAX_USD_PER_SESSION sets it"
+            raise ConfigurationError("budgets", SESSION_BUDGET, allowed)
+        return budgets
+
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         if self.rate_limit_base_delay_seconds > self.rate_limit_max_delay_seconds:
@@ -331,6 +355,12 @@ class Settings(RelaySettings):
         if self.metrics_host is not None and self.metrics_port is None:
             raise ConfigurationError("metrics_host", self.metrics_host, "only together with TIDEGATE_METRICS_PORT")
         return self
+
+    def budget_rules(self) -> tuple[BudgetRule, ...]:
+        """All budgets: `[[budgets]]`, and that of each session."""
+        per_session = self.max_usd_per_session
+        own = () if per_session is None else (session_budget(per_session),)
+        return (*(budget.rule() for budget in self.budgets), *own)
 
     def named_pool_settings(self) -> dict[str, PoolSettings]:
         """Settings of individual pools by name: `[[pools]]`, and endpoints other than Messages without limits."""

@@ -1,5 +1,6 @@
 """Generates the table of all settings in this folder's README.md."""
 
+from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.field_types import AUTO
@@ -27,7 +28,7 @@ def settings_table() -> str:
         "| --- | --- | --- | --- | --- |",
         *(
             f"| `[[{table}]]` | `{name}` | {_default(model, name)} | {field.allowed} | {field.meaning} |"
-            for table, model in (("callers", CallerSettings), ("pools", PoolLimits))
+            for table, model in (("callers", CallerSettings), ("pools", PoolLimits), ("budgets", BudgetSettings))
             for name, field in field_docs(model).items()
         ),
     ]

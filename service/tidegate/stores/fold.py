@@ -30,6 +30,9 @@ from tidegate.stores.steps import (
     Reload,
     Reprice,
     Reserve,
+    SetBudgets,
+    Spend,
+    TurnBudgets,
     Withdraw,
     replica_of,
 )
@@ -46,7 +49,7 @@ _MOST_REPLICAS: Final = 1_000
 """So many replicas are remembered. The one whose first step is the oldest is forgotten first."""
 
 _LeaseStep = Withdraw | Charge | End | Release | Reprice
-_PoolStep = Learn | Advance | Configure | Reload | LimitCallers | Leave
+_PoolStep = Learn | Advance | Configure | Reload | LimitCallers | SetBudgets | TurnBudgets | Spend | Leave
 _SingleStep = _LeaseStep | _PoolStep | Reserve
 _Result = Granted | Wait | Refused | bool | None
 
@@ -194,9 +197,9 @@ class Fold:
             case Withdraw():
                 return pools.withdraw(pool, lease_id, now_ns)
             case Charge():
-                pools.charge(pool, lease_id, step.known, now_ns)
+                pools.charge(pool, lease_id, step.known, step.spent, now_ns)
             case End():
-                return pools.end(pool, lease_id, step.outcome, step.used, step.feedback, now_ns)
+                return pools.end(pool, lease_id, step.outcome, step.used, step.feedback, step.spent, now_ns)
             case Release():
                 pools.release(pool, lease_id, now_ns)
             case Reprice():
@@ -216,6 +219,12 @@ class Fold:
                 pools.reload(configured, otherwise, now_ns)
             case LimitCallers(limits):
                 pools.limit_callers(limits, now_ns)
+            case SetBudgets(windows):
+                pools.set_budgets(windows, now_ns)
+            case TurnBudgets(periods):
+                pools.turn_budgets(periods, now_ns)
+            case Spend(spender, spending):
+                pools.spend(spender, spending, now_ns)
             case Leave(replica):
                 pools.abandon(lambda lease_id: replica_of(lease_id) == replica, now_ns)
 

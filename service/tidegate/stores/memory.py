@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from tidegate.core.domain.budget import BudgetSnapshot, BudgetWindow, Spender, Spending
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
@@ -63,9 +64,9 @@ class MemoryStore:
         """As `Store.withdraw`."""
         return self.withdraw_now(pool, lease_id)
 
-    async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
+    async def charge(self, pool: str, lease_id: str, known: Cost, spent: Spending | None = None) -> None:
         """As `Store.charge`."""
-        self.charge_now(pool, lease_id, known)
+        self.charge_now(pool, lease_id, known, spent)
 
     async def end(
         self,
@@ -74,9 +75,10 @@ class MemoryStore:
         outcome: Outcome,
         used: Cost | None = None,
         feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> bool:
         """As `Store.end`."""
-        return self.end_now(pool, lease_id, outcome, used, feedback)
+        return self.end_now(pool, lease_id, outcome, used, feedback, spent)
 
     async def learn(self, pool: str, feedback: Feedback) -> None:
         """As `Store.learn`."""
@@ -110,9 +112,9 @@ class MemoryStore:
         """`withdraw`, synchronously."""
         return self._step_or_defer(self._pools.withdraw, pool, lease_id)
 
-    def charge_now(self, pool: str, lease_id: str, known: Cost) -> None:
+    def charge_now(self, pool: str, lease_id: str, known: Cost, spent: Spending | None = None) -> None:
         """`charge`, synchronously."""
-        self._step_or_defer(self._pools.charge, pool, lease_id, known)
+        self._step_or_defer(self._pools.charge, pool, lease_id, known, spent)
 
     def end_now(
         self,
@@ -121,9 +123,10 @@ class MemoryStore:
         outcome: Outcome,
         used: Cost | None = None,
         feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> bool:
         """`end`, synchronously."""
-        return self._step_or_defer(self._pools.end, pool, lease_id, outcome, used, feedback) is not False
+        return self._step_or_defer(self._pools.end, pool, lease_id, outcome, used, feedback, spent) is not False
 
     def release(self, pool: str, lease_id: str) -> None:
         """As `Store.release`."""
@@ -152,6 +155,26 @@ class MemoryStore:
     def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
         """Replaces callers' own limits by name of caller, also for waiting requests."""
         self._step(self._pools.limit_callers, limits)
+
+    def set_budgets(self, windows: tuple[BudgetWindow, ...]) -> None:
+        """As `Store.set_budgets`."""
+        self._step(self._pools.set_budgets, windows)
+
+    def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
+        """As `Store.turn_budgets`."""
+        self._step(self._pools.turn_budgets, periods)
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """As `Store.spend`."""
+        self._step_or_defer(self._pools.spend, spender, spending)
+
+    def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
+        """As `Store.budgets_now`."""
+        return self._step(lambda _now_ns: self._pools.budgets.snapshot(spender))
+
+    def reserved_now(self) -> dict[Spender, Spending]:
+        """What calls in progress have reserved, by spender."""
+        return self._step(lambda _now_ns: self._pools.budgets.reserved())
 
     def advance(self, pool: str) -> None:
         """As `Store.advance`."""

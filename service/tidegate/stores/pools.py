@@ -1,10 +1,13 @@
 """All pools of a store as one state machine, without a clock, a lock or I/O."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from tidegate.core.accounts.accounts import Accounts, AccountWaits
+from tidegate.core.accounts.account_waits import AccountWaits
+from tidegate.core.accounts.accounts import Accounts
+from tidegate.core.accounts.budgets import Budgets
 from tidegate.core.claude.rate_limit_groups import overflow_pool
+from tidegate.core.domain.budget import BudgetWindow, Spender, Spending
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
@@ -52,6 +55,7 @@ class Pools:
         self._accounts = Accounts()
         self._changes: list[Change] = []
         self._reports_leases = True
+        self._has_budgets = False  # own ones, which hold after another process was taken over from
         self.drained_ns: int | None = None
 
     def __contains__(self, name: str) -> bool:
@@ -97,10 +101,10 @@ class Pools:
         self._collect(pool.advance_and_collect(now_ns), now_ns)
         return refused
 
-    def charge(self, name: str, lease_id: str, known: Cost, now_ns: int) -> None:
+    def charge(self, name: str, lease_id: str, known: Cost, spent: Spending | None, now_ns: int) -> None:
         """As `Store.charge`."""
         pool = self._begun(name, now_ns)
-        pool.charge(lease_id, known, now_ns)
+        pool.charge(lease_id, known, now_ns, spent)
         self._collect(pool.advance_and_collect(now_ns), now_ns)
 
     def end(
@@ -110,11 +114,12 @@ class Pools:
         outcome: Outcome,
         used: Cost | None,
         feedback: tuple[Feedback, ...],
+        spent: Spending | None,
         now_ns: int,
     ) -> bool:
         """As `Store.end`."""
         pool = self._begun(name, now_ns)
-        has_ended = pool.end(lease_id, outcome, used, now_ns, feedback)
+        has_ended = pool.end(lease_id, outcome, used, now_ns, feedback, spent)
         self._collect(pool.advance_and_collect(now_ns), now_ns)
         return has_ended
 
@@ -169,6 +174,27 @@ class Pools:
     def limit_callers(self, limits: Mapping[str, CallerLimits | None], now_ns: int) -> None:
         """Replaces callers' own limits by name of caller, also for waiting requests."""
         self._accounts.configure(limits, now_ns)
+        self._collect(None, now_ns)
+
+    @property
+    def budgets(self) -> Budgets:
+        """The budgets, to read."""
+        return self._accounts.budgets
+
+    def set_budgets(self, windows: Iterable[BudgetWindow], now_ns: int) -> None:
+        """As `Budgets.configure`."""
+        self._has_budgets = True
+        self.budgets.configure(windows)
+        self._collect(None, now_ns)
+
+    def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]], now_ns: int) -> None:
+        """As `Budgets.begin`."""
+        self.budgets.begin(periods)
+        self._collect(None, now_ns)
+
+    def spend(self, spender: Spender, spending: Spending, now_ns: int) -> None:
+        """As `Budgets.spend`."""
+        self.budgets.spend(spender, spending)
         self._collect(None, now_ns)
 
     def abandon(self, is_gone: Callable[[str], bool], now_ns: int) -> None:
@@ -269,7 +295,7 @@ class Pools:
 
     def _dump_work(self, now_ns: int) -> StoreWork:
         pools = tuple(pool.dump_work(now_ns) for pool in self._pools.values())
-        return StoreWork(pools, self._accounts.dump_work())
+        return StoreWork(pools, self._accounts.dump_work(), budgets=self.budgets.dump())
 
     def restore(self, state: StoreState, now_ns: int) -> None:
         """Continues from `state`. Called once, before the first call is admitted.
@@ -288,6 +314,7 @@ class Pools:
         if not all(pool.is_unused for pool in self._pools.values()):
             raise RuntimeError("the state of a store can only be restored before its first call")
         self.settings.restore(state.configured)
+        own = self.budgets.dump()
         self._accounts = Accounts.restore(state.accounts, now_ns, self._accounts.configured)
         for name in tuple(self._pools):
             self._make_pool(name, now_ns)  # under the restored settings and accounts
@@ -297,6 +324,9 @@ class Pools:
             for work in state.work.pools:
                 self._pools[work.pool].restore_work(work, now_ns, self._accounts.known)
             self._accounts.restore_work(state.work.accounts, self._account_waits)
+        self.budgets.restore(own if state.work is None else state.work.budgets, self._account_waits)
+        if state.work is not None and self._has_budgets:
+            self.budgets.configure(meter.known_window() for meter in own.meters)
 
     def _account_waits(self, name: str) -> AccountWaits:
         pool = self._pools.get(name)
@@ -317,12 +347,17 @@ class Pools:
         """Keeps a change. Admits requests where callers' own limits allow more, or less, since the last step."""
         if change is not None:
             self._changes.append(change)
-        while freed := self._accounts.freed:
-            self._accounts.freed = {}
-            for name in freed:
+        freed = self._accounts.freed
+        while freed:
+            names = tuple(freed)
+            freed.clear()
+            for name in names:
                 pool = self._pools.get(name)
                 if pool is not None and (moved := pool.advance_and_collect(now_ns)) is not None:
                     self._changes.append(moved)
+        if events := self.budgets.events:
+            self._changes.append(Change("", events=tuple(events)))
+            events.clear()
 
     def _make_pool(self, name: str, now_ns: int) -> Pool:
         if (drained_ns := self.drained_ns) is None:

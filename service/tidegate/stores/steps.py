@@ -26,6 +26,7 @@ that was thought dead, or that comes from another leader, continues by `Rejoin`.
 
 from msgspec import Struct
 
+from tidegate.core.domain.budget import BudgetWindow, Spender, Spending
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
@@ -52,7 +53,10 @@ __all__ = [
     "Reload",
     "Reprice",
     "Reserve",
+    "SetBudgets",
+    "Spend",
     "Step",
+    "TurnBudgets",
     "Withdraw",
     "part_of",
     "replica_of",
@@ -79,6 +83,7 @@ class Charge(Struct, frozen=True, array_like=True, tag=True):
     pool: str
     lease_id: str
     known: Cost
+    spent: Spending | None = None
 
 
 class End(Struct, frozen=True, array_like=True, tag=True):
@@ -89,6 +94,7 @@ class End(Struct, frozen=True, array_like=True, tag=True):
     outcome: Outcome
     used: Cost | None = None
     feedback: tuple[Feedback, ...] = ()
+    spent: Spending | None = None
 
 
 class Release(Struct, frozen=True, array_like=True, tag=True):
@@ -140,6 +146,25 @@ class LimitCallers(Struct, frozen=True, array_like=True, tag=True):
     limits: dict[str, CallerLimits | None]
 
 
+class SetBudgets(Struct, frozen=True, array_like=True, tag=True):
+    """Replaces all budgets. As `Budgets.configure`."""
+
+    windows: tuple[BudgetWindow, ...]
+
+
+class TurnBudgets(Struct, frozen=True, array_like=True, tag=True):
+    """Begins new periods of budgets. As `Budgets.begin`. Replicas may all send it: each period begins once."""
+
+    periods: dict[str, tuple[int, int | None]]
+
+
+class Spend(Struct, frozen=True, array_like=True, tag=True):
+    """Something was spent that no lease here has reserved."""
+
+    spender: Spender
+    spending: Spending
+
+
 class Leave(Struct, frozen=True, array_like=True, tag=True):
     """A replica has left or died: its waiters are refused as `STORE_UNAVAILABLE`, and its leases end as abandoned.
 
@@ -149,7 +174,9 @@ class Leave(Struct, frozen=True, array_like=True, tag=True):
     replica: str
 
 
-LastingStep = Charge | End | Release | Learn | Configure | Reload | LimitCallers | Leave
+LastingStep = (
+    Charge | End | Release | Learn | Configure | Reload | LimitCallers | SetBudgets | TurnBudgets | Spend | Leave
+)
 """A step whose effect lasts, whoever waits."""
 
 

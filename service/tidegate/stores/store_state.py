@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from tidegate.core.accounts.accounts import AccountsState, AccountWork
+from tidegate.core.accounts.budgets import BudgetsState
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.pool.pool_state import PoolState
@@ -33,11 +34,13 @@ class StoreWork(Struct, frozen=True, array_like=True):
 
     Attributes:
         folded: the number of the last step of each replica whose steps were folded.
+        budgets: what was spent and reserved. Without the work of a dump, the ledger knows it.
     """
 
     pools: tuple[PoolWork, ...]
     accounts: tuple[AccountWork, ...]
     folded: dict[str, int] = {}
+    budgets: BudgetsState = BudgetsState()
 
 
 class StoreState(Struct, frozen=True, array_like=True):

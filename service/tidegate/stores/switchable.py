@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Protocol
 
+from tidegate.core.domain.budget import BudgetSnapshot, BudgetWindow, Spender, Spending
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
@@ -97,9 +98,11 @@ class SwitchableStore:
         """As `Store.withdraw`."""
         return self.present.withdraw(pool, lease_id)
 
-    def charge(self, pool: str, lease_id: str, known: Cost) -> Coroutine[None, None, None]:
+    def charge(
+        self, pool: str, lease_id: str, known: Cost, spent: Spending | None = None
+    ) -> Coroutine[None, None, None]:
         """As `Store.charge`."""
-        return self.present.charge(pool, lease_id, known)
+        return self.present.charge(pool, lease_id, known, spent)
 
     def end(
         self,
@@ -108,9 +111,10 @@ class SwitchableStore:
         outcome: Outcome,
         used: Cost | None = None,
         feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> Coroutine[None, None, bool]:
         """As `Store.end`."""
-        return self.present.end(pool, lease_id, outcome, used, feedback)
+        return self.present.end(pool, lease_id, outcome, used, feedback, spent)
 
     def learn(self, pool: str, feedback: Feedback) -> Coroutine[None, None, None]:
         """As `Store.learn`."""
@@ -179,3 +183,19 @@ class SwitchableStore:
     def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
         """As `ProcessStore.limit_callers`."""
         self.present.limit_callers(limits)
+
+    def set_budgets(self, windows: tuple[BudgetWindow, ...]) -> None:
+        """As `Store.set_budgets`."""
+        self.present.set_budgets(windows)
+
+    def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
+        """As `Store.turn_budgets`."""
+        self.present.turn_budgets(periods)
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """As `Store.spend`."""
+        self.present.spend(spender, spending)
+
+    def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
+        """As `Store.budgets_now`."""
+        return self.present.budgets_now(spender)

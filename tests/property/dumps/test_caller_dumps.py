@@ -7,7 +7,8 @@ from hypothesis import given
 from msgspec import Struct
 
 from support.dumps import assert_continues, round_trip
-from tidegate.core.accounts.accounts import Accounts, AccountsState, Exceeded
+from tidegate.core.accounts.account_waits import Exceeded
+from tidegate.core.accounts.accounts import Accounts, AccountsState
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S

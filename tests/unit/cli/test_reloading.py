@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "pool_input_tokens_per_minute": 700,
     "pool_output_tokens_per_minute": 77,
     "log_level": "warning",
+    "budgets": [{"name": "web-day", "caller": "web", "limit": 3, "per": "day"}],
 }
 """Other values; for all other settings, numbers are made."""
 READ_WHERE_USED = {"drain_notice_seconds", "drain_seconds", "max_body_bytes"}
@@ -62,7 +63,7 @@ def state_of(parts: Services, log: RequestLog) -> dict[str, Any]:
     """Everything in the parts that depends on reloadable settings."""
     assert isinstance(parts.reloader, Reloader)
     running = parts.reloader._prepare[0].__self__  # type: ignore[attr-defined]
-    access = {name: value for name, value in vars(parts.access).items() if name != "proxies"}
+    access = {name: value for name, value in vars(parts.access).items() if name not in {"proxies", "_key_store"}}
     gateway, receiver, transport = running.gateway, running.gateway._receiver, running.transport
     return {
         "read": {name: getattr(parts.settings, name) for name in READ_WHERE_USED},
@@ -79,6 +80,8 @@ def state_of(parts: Services, log: RequestLog) -> dict[str, Any]:
         "pools": [running.store.settings_now(name) for name in ("default", "files", "count_tokens", "sonnet-5-5")],
         "log": (log.is_enabled, logging.getLogger("tidegate").level),
         "connections": connection_limits(parts.settings),
+        "budgets": [each.rule for each in parts.store.budgets_now()],
+        "budget rules": running.budgets and running.budgets._rules,
     }
 
 
@@ -113,9 +116,12 @@ def log() -> RequestLog:
     return RequestLog(io.StringIO(), str)
 
 
-def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_started_with_it(log: RequestLog) -> None:
+def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_started_with_it(
+    log: RequestLog, tmp_path: Path
+) -> None:
     async def main() -> None:
         source = Source()
+        source.values["state_dir"] = str(tmp_path)
         async with running(source, log) as parts:
             assert parts.reloader is not None
             before = state_of(parts, log)

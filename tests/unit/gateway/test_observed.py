@@ -17,6 +17,7 @@ from tidegate.core.domain.events import (
     Anomaly,
     AttemptFinished,
     BatchResultsRead,
+    BudgetReached,
     CircuitClosed,
     CircuitOpened,
     Event,
@@ -249,7 +250,7 @@ SITUATIONS = [
 ]
 
 
-Elsewhere = BatchResultsRead | FallbackUsed | HeadRefused | WorkflowFinished
+Elsewhere = BatchResultsRead | BudgetReached | FallbackUsed | HeadRefused | WorkflowFinished
 """Events that other parts report."""
 
 

@@ -11,6 +11,7 @@ from support.gateway import ANSWER, MESSAGE, FakeTransport, Reply, error, make_g
 from support.project import ROOT
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.claude import header_names
+from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, OnExceed
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.failures.retry_policy import RetryPolicy
@@ -22,6 +23,7 @@ FRAMING = {"content-length"}
 ONCE = RetryPolicy(max_attempts=1)
 ONE_A_MINUTE = {"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=1, capacity=1)}, None)}
 IMPATIENT = {"x-tidegate-timeout-seconds": "1"}
+BUDGET = BudgetRule("b", BudgetUnit.USD, 1, on_exceed=OnExceed.WARN)
 STREAM = sse(b"event: message_start\ndata: {}\n\n")
 
 
@@ -39,12 +41,15 @@ def added(
     path: str = "/v1/messages",
     headers: Mapping[str, str] | None = None,
     calls: int = 1,
+    budget: BudgetRule | None = None,
     **options: Any,
 ) -> set[str]:
     """The fields of the response to the last call that the upstream did not send."""
     clock = VirtualClock()
     transport = FakeTransport(answers)
     rig = make_gateway(transport, clock, policy=ONCE, **options)
+    if budget is not None:
+        rig.store.set_budgets((BudgetWindow(budget),))
     body = {**MESSAGE, "stream": "limits" in options}
     received = [run_virtual(call(rig.gateway, method, path, body=body, headers=headers), clock) for _ in range(calls)]
     sent = {
@@ -57,6 +62,7 @@ def test_every_field_that_is_added_is_in_the_table_and_every_row_is_true() -> No
     responses = {
         "relayed": added(Reply()),
         "simulator": added(Reply(), upstream_kind="simulator"),
+        "reported": added(Reply(), headers={"x-tidegate-report": "cost"}, budget=BUDGET),
         "refused": added(Reply(), pools=ONE_A_MINUTE, calls=2, headers=IMPATIENT),
         "unreachable": added(unreachable()),
         "not allowed": added(Reply(), method="TRACE"),

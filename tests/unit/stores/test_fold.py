@@ -157,7 +157,7 @@ def test_a_lease_of_the_overflow_pool_is_found_under_its_own_name(fold: Fold, po
         pools.reserve(f"{number}", structs.replace(ONE, pool=f"claude-{number}"), 0)
     demand = structs.replace(ONE, pool="claude-more")
     assert fold.fold(Batch("a", 1, (Reserve("a-1", demand), Reserve("a-2", demand))), 0).answers[0].result == GRANTED
-    pools.end("claude-0", "0", Outcome.RELEASED, None, (), 0)
+    pools.end("claude-0", "0", Outcome.RELEASED, None, (), None, 0)
     pools.pool_for("claude-more", 0)
     folded = fold.fold(Batch("a", 3, (End("claude-more", "a-1", Outcome.RELEASED),)), 0)
     assert folded.answers == (Answer(3, result=True),)

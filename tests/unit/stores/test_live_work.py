@@ -107,7 +107,7 @@ def test_a_busy_pool_keeps_all_charges_and_reports_of_the_last_minutes() -> None
         now_ns += S // 200
         pools.try_admit(f"a-{number}", Demand("p", Caller("ann"), Cost(1, 1)), now_ns)
         given = (LimitReport(DimensionReport(12_000, 500 - number % 7), sent_ago_ns=S // 2),) if not number % 4 else ()
-        pools.end("p", f"a-{number}", Outcome.SETTLED, Cost(1, 1, 1), given, now_ns)
+        pools.end("p", f"a-{number}", Outcome.SETTLED, Cost(1, 1, 1), given, None, now_ns)
     state = pools.dump(now_ns, work=True)
     assert len(encode_state(state.pools[0])) <= 64 * 1024
     copy = Pools()

@@ -17,8 +17,10 @@ from tidegate.api.examples import (
     RELOAD_EXAMPLE,
     STATUS_EXAMPLE,
 )
+from tidegate.api.routes.budgets import budgets_left
 from tidegate.api.services import Services
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, model_pool
+from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import PoolSettings
@@ -52,11 +54,12 @@ def system_router(services: Services) -> APIRouter:
     router = APIRouter(tags=["system"], route_class=for_callers_and_admins(services))
     admin_router = APIRouter(tags=["system"], route_class=for_admins(services))
 
-    async def status() -> dict[str, Any]:
+    async def status(caller: Caller | None = None) -> dict[str, Any]:
         pools = sorted(await services.store.snapshot(), key=_traffic)
         return {
             "pools": {pool.pool: _pool_status(pool, _set_at_runtime(services, pool.pool)) for pool in pools},
             "older_limiter": OLDER_LIMITER,
+            **({"budgets": left} if (left := budgets_left(services, caller)) else {}),
             **({} if services.shared_status is None else {"shared_store": structs.asdict(services.shared_status())}),
             **services.rate_limiter.get_stats(),
         }
@@ -66,7 +69,7 @@ def system_router(services: Services) -> APIRouter:
         summary="State of the limiter and of every pool",
         responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
     )
-    async def rate_limiting_status() -> dict[str, Any]:
+    async def rate_limiting_status(request: Request) -> dict[str, Any]:
         """Returns all pools under `pools`, those with traffic first. The other fields are `get_stats()` of `default`.
 
         Pool `default` is the limiter of the older API. It limits workflow generations and `AIClient`, but no calls
@@ -77,9 +80,10 @@ def system_router(services: Services) -> APIRouter:
         settings that `configure` has set in place of the configuration's, by whom and when.
 
         With a shared store, pools are as its leader reports them, about a second ago. `shared_store` says how old the
-        report is, how many replicas share the limits, and whether this one leads, or is degraded.
+        report is, how many replicas share the limits, and whether this one leads, or is degraded. `budgets` are those
+        of `/api/system/budgets`, if there are any.
         """
-        return await status()
+        return await status(getattr(request.state, "caller", None))
 
     @admin_router.post(
         CONFIGURE_PATH,

@@ -1,33 +1,23 @@
 """Callers' own limits. They span all pools and are reserved in the same step as the quota of a pool."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from msgspec import Struct
 
+from tidegate.core.accounts.account_waits import AccountWaits, Exceeded
+from tidegate.core.accounts.budgets import Budgets
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.dimension import MICRO, Cost
 from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState, changed
 
-__all__ = ["Account", "AccountState", "AccountWaits", "AccountWork", "Accounts", "AccountsState", "Exceeded"]
+__all__ = ["Account", "AccountState", "AccountWork", "Accounts", "AccountsState"]
 
 _CAPACITY_SECONDS: Final = 10.0
 """A bucket holds what its rate refills in this time, as the buckets of a pool with a configured limit do."""
 _RATES: Final = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
 _CONCURRENCY: Final = "max_concurrent"
 _NO_LIMITS: Final = CallerLimits()
-
-
-class Exceeded(NamedTuple):
-    """A limit that holds a caller back.
-
-    Attributes:
-        limit: the field of `CallerLimits`.
-        wait_ns: how long until the limit allows the request; None: until another call of the caller ends.
-    """
-
-    limit: str
-    wait_ns: int | None
 
 
 class AccountState(Struct, frozen=True, array_like=True):
@@ -54,26 +44,6 @@ class AccountWork(Struct, frozen=True, array_like=True):
 
 AccountsState = tuple[AccountState, ...]
 """The dump of an `Accounts`: the accounts of all callers that made a request, sorted by name."""
-
-
-class AccountWaits:
-    """The requests of one pool that wait for accounts.
-
-    Attributes:
-        until_ns: none of them may go before this time, unless an account is freed. None: not by time alone.
-    """
-
-    __slots__ = ("pool", "until_ns")
-
-    def __init__(self, pool: str) -> None:
-        self.pool = pool
-        self.until_ns: int | None = None
-
-    def add(self, exceeded: Exceeded, now_ns: int) -> None:
-        """One more request waits for this limit."""
-        if exceeded.wait_ns is not None:
-            until_ns = now_ns + exceeded.wait_ns
-            self.until_ns = until_ns if self.until_ns is None else min(self.until_ns, until_ns)
 
 
 class Account:
@@ -199,12 +169,14 @@ class Accounts:
     Attributes:
         freed: pools in which requests may go now, because an account allows more, or holds back the next request. Until
             the pools have been looked at.
+        budgets: the budgets of all callers. They are not part of `dump`.
     """
 
-    __slots__ = ("_by_name", "_configured", "freed")
+    __slots__ = ("_by_name", "_configured", "budgets", "freed")
 
     def __init__(self) -> None:
         self.freed: dict[str, None] = {}
+        self.budgets = Budgets(self.freed)
         self._configured: dict[str, CallerLimits | None] = {}
         self._by_name: dict[str, Account] = {}
 

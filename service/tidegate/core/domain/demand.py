@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidegate.core.domain.budget import NOTHING_SPENT, BudgetSnapshot, Spender, Spending
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Cost, Dimension
@@ -50,6 +51,7 @@ class Demand(Struct, frozen=True, gc=False, array_like=True):
         session: the caller's session of the request. The sessions of a caller share its part.
         agent: the agent of that session. The agents of a session share its part; each is first come, first served.
         session_front: continues work of its session, and goes before that session's other requests.
+        spending: what the request will probably cost in money and in tokens of all kinds, for budgets.
         price: returns the cost at a time of the monotonic clock, for a store in this process. Called again before the
             admission of a request that has waited. Other stores use `cost`.
     """
@@ -66,6 +68,12 @@ class Demand(Struct, frozen=True, gc=False, array_like=True):
     agent: str = ""
     session_front: bool = False
     price: Callable[[int], Cost] | None = None
+    spending: Spending = NOTHING_SPENT
+
+    @property
+    def spender(self) -> Spender:
+        """Who spends, for budgets."""
+        return Spender(self.caller.label, self.caller.team, self.session)
 
 
 class Granted(Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -85,7 +93,7 @@ class Wait(Struct, frozen=True, gc=False, array_like=True, tag=True):
         predicted_ns: the predicted wait.
         binding: what it waits for, for information: `queue` (others go first, or it fits and will be granted), a
             dimension, `frozen`, `probe` (the result of a probe), `acceleration`, `outage`, `concurrency`,
-            `retry_budget` or `caller_limit`.
+            `retry_budget`, `caller_limit` or `budget` (calls in progress have reserved the rest of it).
     """
 
     predicted_ns: int
@@ -107,6 +115,7 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=True):
         dimension: the dimension in which the cost is too large.
         full: the cap of the queue that was reached.
         limit: the field of `CallerLimits` that the caller exceeds.
+        budget: the budget that has too little left.
     """
 
     cause: Cause
@@ -114,3 +123,4 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=True):
     dimension: Dimension | None = None
     full: str | None = None
     limit: str | None = None
+    budget: BudgetSnapshot | None = None

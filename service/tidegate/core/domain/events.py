@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from tidegate.core.domain.budget import NOTHING_SPENT, BudgetSnapshot, Spending
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Cost, Dimension
@@ -18,6 +19,7 @@ __all__ = [
     "Anomaly",
     "AttemptFinished",
     "BatchResultsRead",
+    "BudgetReached",
     "CircuitClosed",
     "CircuitOpened",
     "Event",
@@ -77,13 +79,28 @@ class RefusedCall(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class LeaseEnded(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """A lease ended: the reserved and the finally charged cost."""
+    """A lease ended: the reserved and the finally charged cost.
+
+    `spending` is what budgets count, of this session of the caller.
+    """
 
     pool: str
     caller: Caller
     outcome: str
     reserved: Cost
     used: Cost
+    session: str = ""
+    spending: Spending = NOTHING_SPENT
+
+
+class BudgetReached(Struct, frozen=True, gc=False, array_like=True, tag=True):
+    """A subject of a budget has spent this share of its limit, in percent: 80 or 100. Reported once per period.
+
+    100 also means that a call was refused, because what is left does not suffice for it.
+    """
+
+    percent: int
+    budget: BudgetSnapshot
 
 
 class Anomaly(Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -257,6 +274,7 @@ Event = (
     | Withdrawn
     | RefusedCall
     | LeaseEnded
+    | BudgetReached
     | Anomaly
     | Frozen
     | Thawed

@@ -1,6 +1,8 @@
 """The open leases of a pool: grants, charges and ends."""
 
 from tidegate.core.accounts.accounts import Account
+from tidegate.core.accounts.budgets import Budgets
+from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.events import Event, LeaseEnded
@@ -24,6 +26,7 @@ class LeaseBook:
     """
 
     __slots__ = (
+        "_budgets",
         "_charging",
         "_events",
         "_failures",
@@ -36,7 +39,15 @@ class LeaseBook:
         "reports_ends",
     )
 
-    def __init__(self, pool: str, quota: Quota, failures: FailureTracker, use: RecentUse, outputs: OutputAhead) -> None:
+    def __init__(
+        self,
+        pool: str,
+        quota: Quota,
+        failures: FailureTracker,
+        use: RecentUse,
+        outputs: OutputAhead,
+        budgets: Budgets,
+    ) -> None:
         self.leases = outputs.leases
         self.granted = 0
         self.reports_ends = True
@@ -47,10 +58,12 @@ class LeaseBook:
         self._events: list[Event] = quota.events
         self._charging = LeaseCharging(quota, use)
         self._outputs = outputs
+        self._budgets = budgets
 
     def grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
         """Charges the cost of a demand under a lease."""
         lease = self.leases[lease_id] = OpenLease(demand, self.settle(demand, account, now_ns), now_ns, account)
+        self._budgets.reserve(lease_id, demand)
         if demand.settle_at_once:
             lease.answered = True  # no answer will come
         else:
@@ -75,6 +88,7 @@ class LeaseBook:
         lease.open_input_tokens = 0 if known[1] else cost[1]
         lease.open_output_tokens = lease.charged[2] - known[2]
         self.leases[lease_id] = lease
+        self._budgets.reserve(lease_id, demand)
         self._quota.hold(lease.open_input_tokens, lease.open_output_tokens)
         if not demand.settle_at_once:
             self._failures.unanswered += not lease.answered
@@ -90,10 +104,10 @@ class LeaseBook:
             account.charge(demand.cost, now_ns)
         return limits
 
-    def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
+    def charge(self, lease_id: str, known: Cost, now_ns: int, spent: Spending | None = None) -> None:
         """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
 
-        An input of 0 is not known yet.
+        An input of 0 is not known yet. `spent`: in money and tokens of all kinds, if known.
         """
         lease = self.leases.get(lease_id)
         if lease is not None:
@@ -101,14 +115,21 @@ class LeaseBook:
             self.leases.touch(lease_id, now_ns)
             self._charging.charge(lease, known, now_ns)
             self._outputs.grew(lease, seen_ns, now_ns)
+            if spent is not None:
+                self._budgets.grow(lease_id, spent)
 
     def answered(self, lease_id: str) -> None:
         """The head of an answer came for this lease, if there is one of this id."""
         if self.leases.mark_answered(lease_id):
             self._failures.unanswered -= 1
 
-    def end(self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int) -> bool:
-        """Ends a lease and corrects all charges; False if there is none of this id."""
+    def end(
+        self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, spent: Spending | None = None
+    ) -> bool:
+        """Ends a lease and corrects all charges; False if there is none of this id.
+
+        `spent` is as of `Budgets.settle`.
+        """
         lease = self.leases.pop(lease_id, None)
         if lease is None:
             return False
@@ -121,6 +142,9 @@ class LeaseBook:
         if outcome is Outcome.SETTLED and used is not None:
             self._outputs.ended(lease, used.output_tokens, now_ns)
         used = self._charging.close(lease, outcome, used, now_ns)
+        spent = self._budgets.settle(lease_id, demand, outcome, spent)
         if self.reports_ends:
-            self._events.append(LeaseEnded(self._pool, demand.caller, outcome, demand.cost, used))
+            self._events.append(
+                LeaseEnded(self._pool, demand.caller, outcome, demand.cost, used, demand.session, spent)
+            )
         return True

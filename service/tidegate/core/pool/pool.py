@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Self
 
-from tidegate.core.accounts.accounts import Account, Accounts, AccountWaits
+from tidegate.core.accounts.account_waits import AccountWaits
+from tidegate.core.accounts.accounts import Account, Accounts
 from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
@@ -52,7 +54,6 @@ class Pool:
         "_parts",
         "_queue",
         "_quota",
-        "_refused",
         "_retries",
         "limits",
         "name",
@@ -79,7 +80,6 @@ class Pool:
         self._own_limits = parts.own_limits
         self._forecast = parts.forecast
         self._book = parts.book
-        self._refused: list[tuple[str, Refused]] = []
         self._next_in_ns: int | None = None  # for the next change
 
     def dump(self, now_ns: int) -> PoolState:
@@ -133,9 +133,9 @@ class Pool:
     def take_changes(self, granted: tuple[str, ...] = ()) -> Change | None:
         """These grants, and all changes that were not returned before; None if there are none."""
         next_in_ns = self._next_in_ns
-        if not (granted or self._events or self._refused) and next_in_ns is None:
+        refused, self._next_in_ns = self._own_limits.take_refused(), None
+        if not (granted or self._events or refused) and next_in_ns is None:
             return None
-        refused, self._refused, self._next_in_ns = tuple(self._refused), [], None
         return Change(self.name, granted, self.drain_events(), next_in_ns, refused)
 
     def drain_events(self) -> tuple[Event, ...]:
@@ -161,7 +161,9 @@ class Pool:
         """Admits at once if nobody waits and everything fits. Queues otherwise, or refuses without side effect."""
         if self._failures.is_spend_capped and (refused := self._failures.refusal(now_ns)) is not None:
             return refused
-        account = self._own_limits.account(demand, now_ns)
+        if isinstance(judged := self._own_limits.judge(demand), Refused):
+            return judged
+        demand, account = judged, self._own_limits.account(demand, now_ns)
         if demand.retry:
             return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
         if not self.settings.allow_debt and (dimension := self._quota.limits.never_fits(demand.cost)) is not None:
@@ -176,12 +178,10 @@ class Pool:
         queue = self._queue
         if queue.waiting and queue.has_head(now_ns):
             return False
-        if account is not None:
-            if queue.waiting and queue.load_of(demand.caller)[0]:
-                return False
-            if account.exceeded(demand.cost, now_ns) is not None:
-                return False
-        return self._failures.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
+        if account is not None and queue.waiting and queue.load_of(demand.caller)[0]:
+            return False
+        is_allowed = self._own_limits.admits(demand, account, now_ns) and self._failures.admits(now_ns)
+        return is_allowed and self._quota.fits(demand.cost, now_ns)
 
     def _enqueue(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
         queue, forecast, demand = self._queue, self._forecast, waiter.demand
@@ -209,8 +209,8 @@ class Pool:
         """Takes a waiter out of the queue. Returns why it had to wait and how long it would; None if there is none."""
         if (waiter := self._queue.remove(lease_id)) is None:
             return None
-        if (own := self._own_limits.exceeded(waiter, now_ns)) is not None:
-            return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
+        if (reason := self._own_limits.reason(waiter, now_ns)) is not None:
+            return reason
         predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._failures.wait_ns(now_ns))
         return Refused(self._failures.late_cause, predicted_ns)
 
@@ -222,7 +222,7 @@ class Pool:
     def abandon(self, is_gone: Callable[[str], bool], now_ns: int) -> None:
         """The holders of some leases are gone: refuses the waiters and ends the leases with such ids."""
         for lease_id in tuple(filter(is_gone, self._queue.waiting)):
-            self._refuse(lease_id, _HOLDER_GONE)
+            self._own_limits.refuse(lease_id, _HOLDER_GONE)
         for lease_id in tuple(filter(is_gone, self._book.leases)):
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
 
@@ -277,15 +277,18 @@ class Pool:
         wait_ns = min(waits)
         return wait_ns if head is None else self._forecast.batch_wait_ns(head, wait_ns)
 
-    def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
-        """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
-
-        An input of 0 is not known yet.
-        """
-        self._book.charge(lease_id, known, now_ns)
+    def charge(self, lease_id: str, known: Cost, now_ns: int, spent: Spending | None = None) -> None:
+        """As `LeaseBook.charge`."""
+        self._book.charge(lease_id, known, now_ns, spent)
 
     def end(
-        self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, feedback: tuple[Feedback, ...] = ()
+        self,
+        lease_id: str,
+        outcome: Outcome,
+        used: Cost | None,
+        now_ns: int,
+        feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> bool:
         """Takes in the feedback, then ends a lease and corrects the buckets; False if there is none of this id."""
         for each in feedback:
@@ -293,7 +296,7 @@ class Pool:
             if used is not None and isinstance(each, LimitReport) and any(each.dimensions):
                 self.charge(lease_id, used, now_ns)
             self.learn(each, now_ns)
-        return self._book.end(lease_id, outcome, used, now_ns)
+        return self._book.end(lease_id, outcome, used, now_ns, spent)
 
     def expire(self, now_ns: int) -> None:
         """Ends, as abandoned, the leases whose holders were silent for too long."""
@@ -322,7 +325,7 @@ class Pool:
         elif isinstance(feedback, SpendCapped):
             refused = self._failures.spend_cap_reached(feedback.ends_in_ns, now_ns)
             for lease_id in tuple(self._queue.waiting):
-                self._refuse(lease_id, refused)
+                self._own_limits.refuse(lease_id, refused)
         else:
             self._failures.failed(now_ns - feedback.sent_ago_ns, now_ns)
 
@@ -379,7 +382,8 @@ class Pool:
         first = self._own_limits.head(now_ns)
         if first is None or first.patience_left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._failures.admits(now_ns):
             return
-        free = (each for each in self._queue.waiting.values() if self._own_limits.exceeded(each, now_ns) is None)
+        admits = self._own_limits.admits
+        free = (each for each in self._queue.waiting.values() if admits(each.demand, each.account, now_ns))
         waiter = max(free, key=lambda each: each.patience_left_ns(now_ns))
         if self._fits(waiter.demand.cost, now_ns):
             self._queue.remove(waiter.lease_id)
@@ -392,7 +396,3 @@ class Pool:
     def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
         self._failures.answered(now_ns - sent_ago_ns, now_ns)
         self._book.answered(lease_id)
-
-    def _refuse(self, lease_id: str, refused: Refused) -> None:
-        self._queue.remove(lease_id)
-        self._refused.append((lease_id, refused))

@@ -57,7 +57,7 @@ class PoolParts:
 
     def _connect(self, accounts: Accounts) -> None:
         self.own_limits = OwnLimits(self.name, accounts, self.queue)
-        self.book = LeaseBook(self.name, self.quota, self.failures, self.use, self.forecast.outputs)
+        self.book = LeaseBook(self.name, self.quota, self.failures, self.use, self.forecast.outputs, accounts.budgets)
 
     def dump(self, now_ns: int) -> PoolState:
         """As `Pool.dump`."""

@@ -101,6 +101,8 @@ class QueueView:
         if own is not None and (own.wait_ns is None or own.wait_ns >= (left_ns or 0)):
             left_ns = max(left_ns or 0, own.wait_ns or 0)
             return to_seconds(left_ns), "caller_limit"
+        if self._own_limits.waits_for_budget(waiter):
+            return None if left_ns is None else to_seconds(left_ns), "budget"
         is_next = self._queue.service_time_ns(self._queue.before(waiter, now_ns)) == 0
         binding = self._binding(waiter.demand.cost, now_ns) if is_next else "queue"
         return None if left_ns is None else to_seconds(left_ns), binding

@@ -3,11 +3,12 @@
 It carries durations and no instants, because the clocks of two replicas, and of a remote store, differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
+from tidegate.core.domain.budget import BudgetSnapshot, BudgetWindow, Spender, Spending
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.events import Event
@@ -58,8 +59,11 @@ class Store(Protocol):
         """
         ...
 
-    async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
-        """Charges what is known while an answer comes: its input, unless 0, and its output so far where it is more."""
+    async def charge(self, pool: str, lease_id: str, known: Cost, spent: Spending | None = None) -> None:
+        """Charges what is known while an answer comes: its input, unless 0, and its output so far where it is more.
+
+        `spent` is the same for budgets.
+        """
         ...
 
     async def end(
@@ -69,11 +73,12 @@ class Store(Protocol):
         outcome: Outcome,
         used: Cost | None = None,
         feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> bool:
         """Ends a lease and corrects the buckets by `used`; False if it had ended before.
 
-        `used` None with `SETTLED` or `ABANDONED` charges the estimate. The `feedback` of its answer is taken in first,
-        as by `learn`, in any case.
+        `used` None with `SETTLED` or `ABANDONED` charges the estimate. `spent` is the same for budgets. The `feedback`
+        of its answer is taken in first, as by `learn`, in any case.
         """
         ...
 
@@ -117,6 +122,22 @@ class Store(Protocol):
 
     def advance(self, pool: str) -> None:
         """Admits the waiters that fit by now. The result arrives through `watch`."""
+        ...
+
+    def set_budgets(self, windows: tuple[BudgetWindow, ...]) -> None:
+        """Replaces all budgets. What was spent stays, if a budget of the name counts the same as before."""
+        ...
+
+    def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
+        """Begins new periods. By `BudgetRule.calendar`: when a period began, and when it ends, in Unix seconds."""
+        ...
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """Counts what was spent without a lease."""
+        ...
+
+    def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
+        """What is left of all budgets, or of those of one spender. Of a remote store, by its last report."""
         ...
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:

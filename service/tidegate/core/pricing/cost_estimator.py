@@ -76,6 +76,14 @@ class CostEstimator:
         output_tokens, overdraw_tokens = self._outputs.expected(shape)
         return Cost(1, self._input_tokens(shape, now_ns), output_tokens), overdraw_tokens
 
+    def cached_tokens(self, shape: MessageShape, now_ns: int) -> int:
+        """How much of the input will probably be read from the cache. `estimate` leaves it out."""
+        cached = self._cached.longest(shape.prefixes, now_ns)
+        if cached is None:
+            return 0
+        rates = self._rates.of(shape.model)
+        return max(0, round(rates.input_tokens(shape.size) - rates.input_tokens(shape.size.minus(cached))))
+
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
         """The usage of a response that broke off: its last reported figures, and the text that came after them."""
         return usage._replace(output_tokens=usage.output_tokens + self.text_tokens(model, unreported_bytes))

@@ -123,6 +123,9 @@ class PriceList:
                     known = (*self._prices.get(model, ()), _price(row))
                     # The sort is stable, so that the rows of one day stay in order of prompt length.
                     self._prices[model] = tuple(sorted(known, key=lambda each: -each.since))
+        prices = [price for known in self._prices.values() for price in known]
+        dearest = (max((getattr(price, kind) for price in prices), default=0) for kind in _KINDS)
+        self._dearest = _Price(0.0, math.inf, *dearest)
 
     @classmethod
     @cache
@@ -142,6 +145,10 @@ class PriceList:
         """
         cost = self.cost_pico_usd(model, usage, unix_seconds)
         return None if cost is None else (cost + MICRO_USD // 2) // MICRO_USD
+
+    def most_micro_usd(self, usage: Usage) -> int:
+        """The most that a response with this usage could cost, at the highest listed price of each kind of token."""
+        return (self._dearest.pico_usd(usage) + MICRO_USD // 2) // MICRO_USD
 
     def cost_pico_usd(self, model: str, usage: Usage, unix_seconds: float) -> int | None:
         """The cost of a response at this time; None if the model has no known price, which does not mean free."""

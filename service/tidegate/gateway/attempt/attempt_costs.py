@@ -3,9 +3,11 @@
 from functools import partial
 from typing import Final
 
+from tidegate.core.domain.budget import NOTHING_SPENT
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
 from tidegate.core.domain.usage import Usage, settled_cost
+from tidegate.core.pricing.call_prices import CallPrices
 from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.core.pricing.message_shape import MessageShape
 from tidegate.gateway.call import Call
@@ -19,18 +21,26 @@ _RESPONSE_TIMES: Final = 2
 
 
 def demand_of(
-    call: Call, prepared: PreparedCall, estimator: CostEstimator, now_ns: int, *, front: bool, retry: bool
+    call: Call,
+    prepared: PreparedCall,
+    estimator: CostEstimator,
+    prices: CallPrices,
+    now_ns: int,
+    *,
+    front: bool,
+    retry: bool,
 ) -> Demand:
     """The demand of an attempt on the pool. `front` and `retry` are those of `Demand`.
 
     It waits no longer than leaves time for a response before the call's deadline. Under overload each call would
     otherwise be admitted in its last moment, and would use the quota for a response that comes too late.
     """
-    cost, overdraw_tokens, price = ONE_REQUEST, 0, None
+    cost, overdraw_tokens, price, spending = ONE_REQUEST, 0, None, NOTHING_SPENT
     left_ns = max(0, call.deadline_ns - now_ns)
     response_ns = 0
     if prepared.shape is not None:
         cost, overdraw_tokens = estimator.quote(prepared.shape, now_ns)
+        spending = prices.expected(prepared.shape, cost, estimator, now_ns)
         price = partial(estimator.estimate, prepared.shape)
         response_ns = estimator.response_ns(prepared.shape.model, cost.output_tokens, streams=prepared.streams)
     return Demand(
@@ -44,6 +54,7 @@ def demand_of(
         session=call.session,
         agent=call.agent,
         price=price,
+        spending=spending,
     )
 
 

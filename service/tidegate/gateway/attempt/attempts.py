@@ -7,8 +7,10 @@ from typing import Final
 
 from tidegate.core.claude.failures import FAIR_SECONDS, attempt_status, lease_outcome, never_began
 from tidegate.core.claude.request_ids import upstream_request_id
+from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.events import AttemptFinished, RefusedCall, RetryScheduled
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_ns
@@ -152,6 +154,7 @@ class Attempts:
             call,
             self._prepared,
             self._admission.estimator,
+            self._admission.prices,
             asked_ns,
             front=after_429 and self._rate_limited <= _MAX_429S_AT_FRONT,
             retry=self._last_error is not None and not after_429,
@@ -272,7 +275,7 @@ class Attempts:
         try:
             await self._report_failure(lease, error, sent_ago_ns)
         finally:
-            await lease.end(outcome, cost)
+            await lease.end(outcome, cost, spent=self._spent(usage, cost))
         self._report_attempt(attempt_status(error), sent_ago_ns, usage)
         report = self._context.limit_updates.of_error(self._call.pool, error.headers, sent_ago_ns, self._clock)
         if report is not None:
@@ -296,7 +299,7 @@ class Attempts:
             cost = abandoned_cost(self._prepared, lease.demand.cost, after_ns, self._admission.estimator)
         else:
             cost = usage.cost()
-        await lease.end(outcome, cost)
+        await lease.end(outcome, cost, spent=self._spent(usage, cost))
         self._report_attempt("abandoned", after_ns, usage)
 
     async def _report_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
@@ -309,6 +312,9 @@ class Attempts:
             if self._prepared.replayable:
                 self._context.report(RetryScheduled(self._call.pool, "rate_limited", self._call.attempts, pause_ns))
         await report_failure(self._admission, lease, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
+
+    def _spent(self, usage: Usage | None, cost: Cost | None) -> Spending | None:
+        return self._admission.prices.spent(self._prepared.model, usage, cost)
 
     def _used(self) -> Usage | None:
         if self._response_start is None:

@@ -1,5 +1,6 @@
 """A response that is being relayed: charges its lease, updates the pool's limits from it, and settles it."""
 
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final
 
@@ -91,8 +92,7 @@ class LeasedResponse:
             await self._update_limits()
         if self._charge_is_due(now_ns):
             self._charged_bytes, self._charged_ns = self.start.reader.unreported_bytes, now_ns
-            usage = self._used()
-            await self._lease.charge(_NOTHING if usage is None else usage.cost())  # even nothing renews the lease
+            await self._charge(self._used())  # even nothing renews the lease
 
     async def settle(self, outcome: Outcome, *, succeeded: bool) -> None:
         """Ends the lease with what the response used, or the estimate if unknown; closes the response; reports it.
@@ -110,9 +110,10 @@ class LeasedResponse:
             cost, is_odd = complete_cost(reader, usage, shape, self._lease.demand.cost, estimator)
         else:
             cost = None if usage is None else usage.cost()
+        spent = self._context.admission.prices.spent(self._prepared.model, None if is_odd else usage, cost)
         now_ns = self._context.clock.monotonic_ns()
         try:
-            await self._lease.end(outcome, cost, self._feedback(now_ns, succeeded=succeeded))
+            await self._lease.end(outcome, cost, self._feedback(now_ns, succeeded=succeeded), spent)
         finally:
             if not self.start.is_over:
                 await self.start.aclose()
@@ -131,6 +132,17 @@ class LeasedResponse:
             )
         self._report(outcome, now_ns, usage, succeeded=succeeded)
 
+    def cost_micro_usd(self) -> int | None:
+        """The cost of the whole response, once it is over; None if its model has no known price."""
+        usage = self._used()
+        return None if usage is None else self._context.admission.prices.cost_micro_usd(self._prepared.model, usage)
+
+    def _charge(self, usage: Usage | None) -> Coroutine[None, None, None]:
+        if usage is None:
+            return self._lease.charge(_NOTHING)
+        spent = self._context.admission.prices.of_usage(self._prepared.model, usage)
+        return self._lease.charge(usage.cost(), spent)
+
     def _used(self) -> Usage | None:
         return usage_so_far(self.start.reader, self._prepared.shape, self._context.admission.estimator)
 
@@ -143,7 +155,7 @@ class LeasedResponse:
         with suppress(Refusal):  # the store is unavailable: the next response reports the limits, too
             if (usage := self._used()) is not None:
                 # The headers count the actual input. The pool's level must count it before it is compared with them.
-                await self._lease.charge(usage.cost())
+                await self._charge(usage)
             report = self._limit_report(self._context.clock.monotonic_ns())
             await self._context.admission.store.learn(self._call.pool, report)
         self.start.forget_head()

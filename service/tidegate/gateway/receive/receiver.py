@@ -18,12 +18,12 @@ from tidegate.core.ports.usage_sink import UsageSink
 from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
 from tidegate.gateway.gateway_errors import client_version_fields
-from tidegate.gateway.receive.body_start import KEPT_BYTES, read_start
 from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
 from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
 from tidegate.gateway.receive.request import MESSAGES_ROUTE, OTHER_ROUTE, InvalidCall, check_target
+from tidegate.gateway.spending_headers import wants
 from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import Message
 from tidegate.identity.identify import Identifier
@@ -38,26 +38,22 @@ _SDK_SECONDS: Final = 599.0
 
 
 class BodyReferences(Protocol):
-    """Checks the objects that requests name. The checks raise `InvalidCall` or `Refusal`."""
+    """Checks the objects that bodies name. Both methods raise `InvalidCall` or `Refusal`."""
 
-    def are_read(self, fields: Fields) -> bool:
-        """Whether a call with these header fields may name objects that belong to a tenant."""
+    def are_checked(self, caller: Caller, fields: Fields) -> bool:
+        """Whether the body of a call may name objects that its caller may not use."""
         ...
 
     def may_create_objects(self, body: bytes) -> bool:
         """Whether the response to this body of a Messages call may name new objects."""
         ...
 
-    async def check_fields(self, caller: Caller, fields: Fields) -> None:
-        """Checks the header fields."""
-        ...
-
     async def check(self, caller: Caller, route: str, body: bytes) -> None:
         """Checks a whole body."""
         ...
 
-    def checked(self, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The chunks of a long body, checked as they come."""
+    def checked(self, caller: Caller, route: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks of a body, checked before the last of them."""
         ...
 
 
@@ -78,7 +74,7 @@ class Receiver:
             if that is longer.
         passes_trace_context: whether the client's trace context is sent upstream.
         usage_sink: records usage; None: no ledger does.
-        references: checks the objects that requests name; None: there are no tenants.
+        references: checks the objects that bodies name; None: there are no tenants.
     """
 
     def __init__(
@@ -132,6 +128,7 @@ class Receiver:
         )
         call.deadline_ns = call.started_ns + to_ns(left_seconds)
         call.names_timeout = names_timeout(call.fields)
+        call.wants_cost, call.wants_budgets = wants(call.fields, b"cost"), wants(call.fields, b"budget")
         prepared = await prepare_call(
             scope,
             client_request,
@@ -140,8 +137,8 @@ class Receiver:
             timeout_seconds=left_seconds,
             add_body_bytes=partial(self._caps.add_body_bytes, call),
         )
-        if self._references is not None and self._references.are_read(call.fields):
-            await self._check_references(self._references, call, prepared, left_seconds)
+        if self._references is not None and self._references.are_checked(call.caller, call.fields):
+            await self._check_references(self._references, call, prepared)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
@@ -166,29 +163,16 @@ class Receiver:
         if paused is not None:
             raise paused
 
-    async def _check_references(
-        self, references: BodyReferences, call: Call, prepared: PreparedCall, timeout_seconds: float
-    ) -> None:
-        """Checks the objects that a request names: now, or while its body is streamed, if that is long.
-
-        Raises:
-            InvalidCall: 404, the caller may not use one of them; or as `read_start`.
-            Refusal: LEDGER_UNAVAILABLE, the ledger cannot say; or as `read_start`.
-        """
-        await references.check_fields(call.caller, call.fields)
+    async def _check_references(self, references: "BodyReferences", call: Call, prepared: PreparedCall) -> None:
+        """Checks the objects that the body names: now, or while it is streamed. Raises as `BodyReferences`."""
         request, body = prepared.request, prepared.request.body
-        if not isinstance(body, bytes) and (request.content_length or 0) <= KEPT_BYTES:
-            add_body_bytes, asked_ns = partial(self._caps.add_body_bytes, call), self._clock.monotonic_ns()
-            body = await read_start(body, add_body_bytes=add_body_bytes, timeout_seconds=timeout_seconds)
-            call.external_wait_ns += self._clock.monotonic_ns() - asked_ns
-        if not isinstance(body, bytes):
-            prepared.request = replace(request, body=references.checked(call.caller, body))
-            return
-        await references.check(call.caller, call.route, body)
-        prepared.request = replace(request, body=body, content_length=None)
-        if call.route == MESSAGES_ROUTE and references.may_create_objects(body):
-            call.creates_objects = True
-            prepared.request = uncompressed(prepared.request)
+        if isinstance(body, bytes):
+            await references.check(call.caller, call.route, body)
+            if call.route == MESSAGES_ROUTE and references.may_create_objects(body):
+                call.creates_objects = True
+                prepared.request = uncompressed(request)
+        else:
+            prepared.request = replace(request, body=references.checked(call.caller, call.route, body))
 
     def _upstream_headers(self, call: Call, scope: Message, hops: list[str]) -> Headers:
         return for_upstream(

@@ -7,6 +7,8 @@ from typing import Any, Final
 from tidegate.core.claude.header_names import (
     SHOULD_RETRY,
     TIDEGATE_ATTEMPTS,
+    TIDEGATE_BUDGET_REMAINING,
+    TIDEGATE_COST_USD,
     TIDEGATE_QUEUE_MS,
     TIDEGATE_REQUEST_ID,
     TIDEGATE_UPSTREAM,
@@ -28,7 +30,9 @@ __all__ = ["ClientResponse"]
 _REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
     name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
 )
-_TIDEGATE_FIELDS: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
+_TIDEGATE_FIELDS: Final = frozenset(
+    {_REQUEST_ID, _QUEUE_MS, _ATTEMPTS, TIDEGATE_COST_USD.encode(), TIDEGATE_BUDGET_REMAINING.encode()}
+)
 """Fields that the upstream also sends if it is another Tidegate."""
 _TIDEGATE_FIELDS_AND_UPSTREAM: Final = _TIDEGATE_FIELDS | {_UPSTREAM}
 _EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
@@ -158,5 +162,6 @@ class ClientResponse:
             (_REQUEST_ID, call.request_id.encode()),
             (_QUEUE_MS, b"%d" % call.queued_ms),
             (_ATTEMPTS, b"%d" % call.attempts),
+            *call.spending_headers,
             *self._extra_headers,
         ]

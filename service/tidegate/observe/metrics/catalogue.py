@@ -209,6 +209,20 @@ LEDGER_LOST: Final = _counter(
     "ledger_lost", "", "Ends of calls and answers that the ledger misses, because too much usage waited to be written."
 )
 PAUSED: Final = _gauge("paused", "kind", "Callers, keys, teams, sessions and pools that an admin has paused (shared).")
+BUDGET_LIMIT: Final = _gauge("budget_limit", "budget unit", "Limit of a budget, in US dollars or tokens (shared).")
+BUDGET_SPENT: Final = _gauge(
+    "budget_spent", "budget unit", "Spent in the present period, by the subject with the least left (shared)."
+)
+BUDGET_REMAINING: Final = Metric(
+    "tidegate_budget_remaining_ratio",
+    MetricType.GAUGE,
+    ("budget",),
+    "Share of a budget that is neither spent nor reserved, of the subject with the least left (shared).",
+    "ratio",
+)
+BUDGET_THRESHOLDS: Final = _counter(
+    "budget_thresholds", "budget percent", "Times that a budget was spent to 80 or 100 percent, or refused a call."
+)
 BUILD_INFO: Final = _gauge(
     "build_info", "version revision upstream", "Always 1; labels give version, revision and kind of upstream."
 )

@@ -138,7 +138,7 @@ class _Replay:
         """Ends an attempt without a known response."""
         lease_id, pool = course.attempt.lease_id, course.attempt.demand.pool
         given = () if course.attempt.demand.settle_at_once else (Succeeded(lasted_ns, lease_id),)
-        self._pools.end(pool, lease_id, Outcome.SETTLED, None, given, self._now_ns)
+        self._pools.end(pool, lease_id, Outcome.SETTLED, None, given, None, self._now_ns)
         self._end_if_over(lease_id)
 
     def _lose_patience(self, pool: str, lease_id: str) -> None:
@@ -148,7 +148,7 @@ class _Replay:
     def _make_on_waiter(self, operation: Operation, lease_id: str) -> None:
         """A new estimate, or the departure of a client that waited. If it waits no longer, its response is lost."""
         if operation.method == "release" and self._pools.attempts.all[lease_id].granted_ns is not None:
-            self._pools.end(operation.arguments[0], lease_id, Outcome.ABANDONED, None, (), self._now_ns)
+            self._pools.end(operation.arguments[0], lease_id, Outcome.ABANDONED, None, (), None, self._now_ns)
         else:
             operation.run(self._pools, self._now_ns)
         self._end_if_over(lease_id)
@@ -162,7 +162,7 @@ class _Replay:
             if operation.method == "end":
                 given = enumerate(operation.arguments[4])
                 feedback = tuple(self._feedback(place, number, pool, each, lease_id) for number, each in given)
-                arguments = (*arguments[:4], feedback)
+                arguments = (*arguments[:4], feedback, *arguments[5:])
         Operation(operation.method, arguments, self._now_ns).run(self._pools, self._now_ns)
         self._end_if_over(lease_id)
 

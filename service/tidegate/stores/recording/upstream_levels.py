@@ -118,7 +118,7 @@ def cost_of(course: Course) -> Cost:
     """What an attempt has used; the estimate where that is unknown."""
     for _, operation in course.operations:
         if operation.method == "end":
-            _, _, outcome, used, _ = operation.arguments
+            _, _, outcome, used, *_ = operation.arguments
             return Cost() if outcome in _FREE else used or course.attempt.demand.cost
     return course.attempt.demand.cost
 

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 
+from tidegate.core.domain.budget import BudgetWindow, Spender, Spending
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
@@ -28,7 +29,10 @@ from tidegate.stores.steps import (
     Rejoin,
     Release,
     Reserve,
+    SetBudgets,
+    Spend,
     Step,
+    TurnBudgets,
     Withdraw,
 )
 
@@ -284,9 +288,9 @@ class Follower(ReportedPools):
         self._work.leave_queue(lease_id, is_granted=refused is None)
         return refused
 
-    async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
+    async def charge(self, pool: str, lease_id: str, known: Cost, spent: Spending | None = None) -> None:
         """As `Store.charge`, without waiting for the leader."""
-        self._sender.send(Charge(pool, lease_id, known))
+        self._sender.send(Charge(pool, lease_id, known, spent))
         self._work.charge(lease_id, known)
 
     async def end(
@@ -296,9 +300,10 @@ class Follower(ReportedPools):
         outcome: Outcome,
         used: Cost | None = None,
         feedback: tuple[Feedback, ...] = (),
+        spent: Spending | None = None,
     ) -> bool:
         """As `Store.end`, without waiting for the leader. False if this process has ended the lease before."""
-        self._sender.send(End(pool, lease_id, outcome, used, feedback))
+        self._sender.send(End(pool, lease_id, outcome, used, feedback, spent))
         return self._work.end(lease_id)
 
     def release(self, pool: str, lease_id: str) -> None:
@@ -328,6 +333,18 @@ class Follower(ReportedPools):
     def configure_now(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:  # noqa: ARG002
         """As `configure`."""
         self._sender.send(Configure(pool, settings))
+
+    def set_budgets(self, windows: tuple[BudgetWindow, ...]) -> None:
+        """As `Store.set_budgets`, without waiting for the leader."""
+        self._sender.send(SetBudgets(windows))
+
+    def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
+        """As `Store.turn_budgets`, without waiting for the leader."""
+        self._sender.send(TurnBudgets(dict(periods)))
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """As `Store.spend`, without waiting for the leader."""
+        self._sender.send(Spend(spender, spending))
 
     def try_admit(self, lease_id: str, demand: Demand) -> bool:  # noqa: ARG002 - as `Store.try_admit`
         """False: every admission takes a round trip."""

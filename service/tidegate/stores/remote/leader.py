@@ -7,6 +7,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from tidegate.core.domain.budget import BudgetSnapshot, Spender
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.ports.store import Change
@@ -44,6 +45,10 @@ class LeaderStore(Protocol):
 
     async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
         """As `Store.wait_left`."""
+        ...
+
+    def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
+        """As `Store.budgets_now`."""
         ...
 
 
@@ -275,5 +280,7 @@ class Leader:
 
     async def _report(self) -> None:
         pools, queues = self._store.snapshot_now(), await self._store.queues()
+        budgets = self._store.budgets_now()
         for outbox in self._outboxes.values():
-            outbox.session.channel.send(Report(outbox.replica, outbox.serial, pools, queues, outbox.folded))
+            report = Report(outbox.replica, outbox.serial, pools, queues, outbox.folded, budgets=budgets)
+            outbox.session.channel.send(report)

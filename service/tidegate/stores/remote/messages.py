@@ -5,6 +5,7 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from tidegate.core.domain.budget import BudgetSnapshot
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.ports.store import Change
@@ -107,6 +108,7 @@ class Report(Struct, frozen=True, array_like=True, tag=True):
         queues: the pools that somebody waits for.
         number: all steps of the replica up to this one are folded.
         log: the state of the log, if the leader reads one.
+        budgets: what is left of all budgets.
     """
 
     replica: str
@@ -115,6 +117,7 @@ class Report(Struct, frozen=True, array_like=True, tag=True):
     queues: tuple[QueueSnapshot, ...]
     number: int = 0
     log: LogStatus | None = None
+    budgets: tuple[BudgetSnapshot, ...] = ()
 
 
 Message = Steps | Ask | Results | Told | Report

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from tidegate.core.domain.budget import BudgetSnapshot, Spender
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.feedback import Feedback, RateLimited, Succeeded
 from tidegate.core.domain.pool_settings import PoolSettings
@@ -37,6 +38,7 @@ class ReportedPools:
         self._settings_of = settings_of
         self._pools = pools
         self._queues = queues
+        self._budgets: tuple[BudgetSnapshot, ...] = ()
         self._log: LogStatus | None = None
         self._learned: list[tuple[int, str, Feedback]] = []  # by steps of these numbers, which the report lacks
         self._listeners: dict[int, Callable[[Change], None]] = {}
@@ -54,7 +56,7 @@ class ReportedPools:
             if known is not None and log.incarnation == known.incarnation and log.now_ns <= known.now_ns:
                 return False
             self._log = log
-        self._pools, self._queues = report.pools, report.queues
+        self._pools, self._queues, self._budgets = report.pools, report.queues, report.budgets
         self._learned = [each for each in self._learned if each[0] > report.number]
         return True
 
@@ -82,6 +84,10 @@ class ReportedPools:
     async def queues(self) -> tuple[QueueSnapshot, ...]:
         """As `Store.queues`, by the leader's last report."""
         return self._queues
+
+    def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
+        """As `Store.budgets_now`, by the leader's last report."""
+        return self._budgets if spender is None else tuple(each for each in self._budgets if each.is_of(spender))
 
     def pool_for(self, name: str) -> str:
         """`name`: the leader decides which pools are shared."""

@@ -21,7 +21,21 @@ from tidegate.stores.memory import MemoryStore
 from tidegate.stores.pool_configuration import PoolConfiguration
 from tidegate.stores.remote.leader import Leader
 from tidegate.stores.remote.messages import Message, Steps
-from tidegate.stores.steps import Configure, End, LastingStep, LimitCallers, Rejoin, Release, Reload, Step
+from tidegate.stores.steps import (
+    Configure,
+    End,
+    LastingStep,
+    LimitCallers,
+    Rejoin,
+    Release,
+    Reload,
+    Reserve,
+    SetBudgets,
+    Spend,
+    Step,
+    TurnBudgets,
+)
+from tidegate.stores.valkey.budget_shares import BudgetShares
 from tidegate.stores.valkey.shares import callers_share, pool_share, step_share
 
 __all__ = ["AloneLeader"]
@@ -34,14 +48,15 @@ class AloneLeader:
     """Implements `Channel` to a leader within this process, over pools that have this replica's share.
 
     The share is one of `count` equal parts: of each limit that is configured or was learned, and of what was available.
-    A pool whose limits nobody knew learns them as usual. Callers' own limits are divided as well. How much of them was
-    used is not known, so they begin with the full burst of the share.
+    A pool whose limits nobody knew learns them as usual. What budgets have left is divided as well. So are callers' own
+    limits; how much of them was used is not known, so they begin with the full burst of the share.
 
     Args:
         clock: the time of this process.
         settings: of all pools.
         callers: callers' own limits by name, where they were changed.
         pools: the last snapshots of the shared pools; None: there are none, and nothing is available at first.
+        budgets: the share in what budgets have left.
         count: of replicas that share the limits.
         name: unique over all time.
         receive: called with each message for the replica.
@@ -54,6 +69,7 @@ class AloneLeader:
         settings: PoolConfiguration,
         callers: Mapping[str, CallerLimits | None],
         pools: Sequence[PoolSnapshot] | None,
+        budgets: BudgetShares,
         count: int,
         name: str,
         receive: Callable[[Message], None],
@@ -74,6 +90,7 @@ class AloneLeader:
         self._session = self._leader.connect(self._receiver)
         self._loop = asyncio.get_running_loop()
         self._count = count
+        self._budgets = budgets
         self._steps: deque[LastingStep] = deque(maxlen=_MOST_STEPS)
         self._noted = 0  # the number of the last step noted
 
@@ -98,7 +115,7 @@ class AloneLeader:
             batch = message.batch
             for number, step in enumerate(batch.steps, batch.number):
                 self._note(number, step)
-            shared = tuple(step_share(step, self._count) for step in batch.steps)
+            shared = tuple(self._budgets.in_step(step_share(step, self._count)) for step in batch.steps)
             message = Steps(structs.replace(batch, steps=shared))
         self._loop.call_soon(self._session.receive, message)
 
@@ -113,9 +130,12 @@ class AloneLeader:
             return  # it is sent again
         self._noted = number
         for each in step.steps if isinstance(step, Rejoin) else (step,):
-            if isinstance(each, End):
+            if isinstance(each, Reserve):
+                self._budgets.reserve(each)
+            elif isinstance(each, End):
                 self._steps.append(structs.replace(each, feedback=()))  # which is too old by then
-            elif isinstance(each, Release | Configure | Reload | LimitCallers):
+                self._steps.extend(self._budgets.end(each))
+            elif isinstance(each, Release | Configure | Reload | LimitCallers | SetBudgets | TurnBudgets | Spend):
                 self._steps.append(each)
 
     def _begin(self, pool: PoolSnapshot, count: int) -> tuple[float, ...]:

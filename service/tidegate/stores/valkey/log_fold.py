@@ -333,14 +333,14 @@ class LogFold:
 
     def _report(self, names: Iterable[str], now_ns: int, effects: Effects) -> None:
         pools = self._fold.pools
-        snapshots, queues = pools.snapshot(None, now_ns), pools.queues(now_ns)
+        snapshots, queues, budgets = pools.snapshot(None, now_ns), pools.queues(now_ns), pools.budgets.snapshot()
         configured, otherwise = pools.settings.configured
         settings = SettingsInEffect(dict(configured), otherwise, pools.settings.dump())
         alive = sum(not each.is_dead for each in self._members.values())
         log = LogStatus(self.incarnation, self._now_ns, alive, self._leader_changes, settings)
         for replica in names:
             member = self._members[replica]
-            report = Report(replica, member.serial, snapshots, queues, member.folded, log)
+            report = Report(replica, member.serial, snapshots, queues, member.folded, log, budgets)
             effects.messages.setdefault(replica, []).append(report)
 
 

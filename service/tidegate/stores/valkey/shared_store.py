@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
+from tidegate.core.domain.budget import BudgetWindow, Spender, Spending
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
@@ -22,14 +23,15 @@ from tidegate.stores.pools import Pools
 from tidegate.stores.remote.follower import Follower
 from tidegate.stores.remote.messages import Message, Report, SettingsInEffect
 from tidegate.stores.runtime_settings import SetAtRuntime
-from tidegate.stores.steps import Configure, LimitCallers, Rejoin, Reload, Step
+from tidegate.stores.steps import Configure, LimitCallers, Rejoin, Reload, SetBudgets, Step
 from tidegate.stores.switchable import SwitchableStore
 from tidegate.stores.valkey.alone import AloneLeader
+from tidegate.stores.valkey.budget_shares import BudgetShares, as_reported, in_period
 from tidegate.stores.valkey.log_channel import LogChannel
 from tidegate.stores.valkey.log_leader import LogLeader
 from tidegate.stores.valkey.server_watch import ServerWatch
 from tidegate.stores.valkey.shared_log import SharedLog, StoreLost
-from tidegate.stores.valkey.task_end import end_tasks
+from tidegate.stores.valkey.task_end import end_tasks, is_inside
 
 __all__ = ["SharedStore"]
 
@@ -99,6 +101,7 @@ class SharedStore(SwitchableStore):
         self._server = ServerWatch(log, clock, on_latency)
         self._file = PoolConfiguration(configured or {}, otherwise or PoolSettings())
         self._callers: Mapping[str, CallerLimits | None] | None = None
+        self._budgets: tuple[BudgetWindow, ...] = ()
         self._settings = self._file
         self._reported_settings: SettingsInEffect | None = None
         self._settings_step = 0  # the number of the last step of this replica that sets something
@@ -197,6 +200,21 @@ class SharedStore(SwitchableStore):
         self._callers = limits
         self._in_loop(self._send_configuration)
 
+    def set_budgets(self, windows: tuple[BudgetWindow, ...]) -> None:
+        """As `Store.set_budgets`, for all replicas."""
+        self._unshared.set_budgets(windows)
+        self._budgets = windows
+        self._in_loop(self._send_setting, SetBudgets(windows))
+
+    def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
+        """As `Store.turn_budgets`, for all replicas."""
+        self._budgets = tuple(in_period(each, periods) for each in self._budgets)
+        self._in_loop(self.present.turn_budgets, periods)
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """As `Store.spend`."""
+        self._in_loop(self.present.spend, spender, spending)
+
     async def configure(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:
         """As `Store.configure`, for all replicas."""
         self.configure_now(pool, settings, by)
@@ -237,6 +255,8 @@ class SharedStore(SwitchableStore):
         self._send_setting(Reload(dict(configured), otherwise))
         if self._callers is not None:
             self._send_setting(LimitCallers(dict(self._callers)))
+        if self._budgets:
+            self._send_setting(SetBudgets(self._budgets))
 
     def _send_setting(self, step: Step) -> None:
         if self._follower is not None:
@@ -269,6 +289,7 @@ class SharedStore(SwitchableStore):
             pools.settings.restore(known.at_runtime)
         if self._callers is not None:
             pools.limit_callers(self._callers, 0)
+        pools.set_budgets(as_reported(self._budgets, () if self._report is None else self._report.budgets), 0)
         return pools
 
     def last_seen(self) -> tuple[str, int]:
@@ -323,12 +344,14 @@ class SharedStore(SwitchableStore):
         channel.pause()
         self._position = follower.position()
         self._times_alone += 1
-        pools, name = None if report is None else report.pools, f"{self.replica}.alone{self._times_alone}"
+        pools, left = (None, ()) if report is None else (report.pools, report.budgets)
+        name, shares = f"{self.replica}.alone{self._times_alone}", BudgetShares(self._budgets, left, count)
         self._alone = AloneLeader(
             self._clock,
             self._settings,
             self._callers or {},
             pools,
+            shares,
             count,
             name,
             self._receive_decision,
@@ -365,15 +388,7 @@ class SharedStore(SwitchableStore):
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         """Calls the function in the event loop of `start`, in the order of these calls."""
-        if self._follower is None or _runs(self._loop):
+        if self._follower is None or is_inside(self._loop):
             function(*arguments)
         else:
             self._loop.call_soon_threadsafe(function, *arguments)
-
-
-def _runs(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the calling thread is inside this event loop."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

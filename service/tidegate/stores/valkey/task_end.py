@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["end_tasks"]
+__all__ = ["end_tasks", "is_inside"]
 
 _AGAIN_SECONDS: Final = 0.05
 
@@ -29,3 +29,11 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.exception()  # asyncio would log it otherwise
     if is_cancelled:
         raise asyncio.CancelledError
+
+
+def is_inside(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the calling thread is inside this event loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

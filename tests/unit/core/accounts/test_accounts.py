@@ -2,7 +2,8 @@
 
 import pytest
 
-from tidegate.core.accounts.accounts import Account, Accounts, AccountWaits, Exceeded
+from tidegate.core.accounts.account_waits import AccountWaits, Exceeded
+from tidegate.core.accounts.accounts import Account, Accounts
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S

@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.content.ledger import LEDGER_ROW
+from tidegate.monitoring.dashboards.content.ledger import BUDGET_ROW, LEDGER_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import stat, timeseries
 from tidegate.monitoring.dashboards.queries import (
@@ -303,5 +303,5 @@ _SPEND: Final = Row(
 CALLERS_BOARD: Final = Board(
     CALLERS,
     "Which caller uses, waits, is refused or spends how much?",
-    (_WAITS, _NOW, _TABLE, _SHARES, _SPEND, LEDGER_ROW),
+    (_WAITS, _NOW, _TABLE, _SHARES, _SPEND, BUDGET_ROW, LEDGER_ROW),
 )

@@ -1,4 +1,4 @@
-"""The row of the dashboard "Callers" on the ledger, the database of usage."""
+"""The rows of the dashboard "Callers" on budgets, and on the ledger, the database of usage."""
 
 from typing import Final
 
@@ -9,11 +9,47 @@ from tidegate.monitoring.dashboards.panel_types import states, timeseries
 from tidegate.monitoring.dashboards.queries import Query, rate, select
 from tidegate.observe.metrics import catalogue, thresholds
 
-__all__ = ["LEDGER_ROW"]
+__all__ = ["BUDGET_ROW", "LEDGER_ROW"]
 
 _NO_LEDGER: Final = "No ledger"
+_NO_BUDGETS: Final = "No budgets"
 _INSTANCE: Final = "{{instance}}"
 
+BUDGET_ROW: Final = Row(
+    "How much is left of the budgets?",
+    (
+        timeseries(
+            "Left of each budget",
+            "The share that is neither spent nor reserved. Of a budget for each of many, that with the least left.",
+            units.SHARE,
+            [Query(f"min by (budget) ({select(catalogue.BUDGET_REMAINING)})", "{{budget}}")],
+            OVERVIEW,
+            width=12,
+            no_value=_NO_BUDGETS,
+        ),
+        timeseries(
+            "Spent of each budget",
+            "In the present period, in US dollars or tokens. The line falls to 0 where the next period begins.",
+            units.COUNT,
+            [
+                Query(f"max by (budget, unit) ({select(catalogue.BUDGET_SPENT)})", "{{budget}} ({{unit}})"),
+                Query(f"max by (budget, unit) ({select(catalogue.BUDGET_LIMIT)})", "limit of {{budget}} ({{unit}})"),
+            ],
+            OVERVIEW,
+            width=6,
+            no_value=_NO_BUDGETS,
+        ),
+        timeseries(
+            "Thresholds reached",
+            "How often a budget was spent to 80 %, or to 100 %, or has refused a call: once per period each.",
+            units.PER_MINUTE,
+            [Query(f"60 * {rate(catalogue.BUDGET_THRESHOLDS, 'budget, percent')}", "{{budget}} {{percent}} %")],
+            OVERVIEW,
+            width=6,
+            no_value=_NO_BUDGETS,
+        ),
+    ),
+)
 LEDGER_ROW: Final = Row(
     "Is usage kept?",
     (

@@ -1,0 +1,285 @@
+"""Budgets across all pools: what was spent and what is reserved, decided in the same step as the quota of a pool."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import nsmallest
+from typing import Final
+
+from msgspec import Struct, structs
+
+from tidegate.core.accounts.account_waits import AccountWaits
+from tidegate.core.accounts.budget_meter import Budget, Meter, MeterState
+from tidegate.core.domain.budget import (
+    NOTHING_SPENT,
+    BudgetSnapshot,
+    BudgetWindow,
+    OnExceed,
+    Spender,
+    Spending,
+)
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Demand, Outcome, Refused
+from tidegate.core.domain.events import BudgetReached
+
+__all__ = ["Budgets", "BudgetsState"]
+
+_MOST_SHOWN: Final = 100
+"""Subjects of one budget in a snapshot: those with the least left."""
+_MOST_SPENDERS: Final = 1_000
+_REFUSED: Final = 2
+_THRESHOLDS: Final = ((100, _REFUSED | 1), (80, 1))
+"""Shares of the limit, in percent, that are reported once per period, and the bits of `Budget.told` that they set."""
+_NOT_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
+
+
+class BudgetsState(Struct, frozen=True, array_like=True):
+    """The dump of `Budgets`. `reservations`: by lease id."""
+
+    meters: tuple[MeterState, ...] = ()
+    reservations: dict[str, tuple[Spender, Spending]] = {}
+
+
+class _Reservation(Struct):
+    """What a call in progress has reserved: in each of these budgets, the amount in the unit of that."""
+
+    spender: Spender
+    spending: Spending
+    budgets: tuple[Budget, ...] = ()
+
+    def change(self, times: int) -> None:
+        """Adds the amount to what is reserved, so many times."""
+        for budget in self.budgets:
+            budget.reserved += times * budget.amount(self.spending)
+
+
+class Budgets:
+    """The budgets of all callers.
+
+    A call reserves what it will probably cost, and settles what it has cost. It is admitted if everything that was
+    spent and reserved, and its own cost, stay within the limit. So what is spent beyond a limit is at most the sum,
+    over the calls in progress when it was reached, of what they cost more than they had reserved. If only the
+    reservations of others leave too little, a call waits for their end.
+
+    Nothing here knows the time. Whoever does says which period it is (`configure`, `begin`).
+
+    Args:
+        freed: pools in which waiting calls may go now, or have to be refused. Such pools are added.
+
+    Attributes:
+        events: thresholds that were reached, since somebody last cleared them.
+    """
+
+    __slots__ = ("_by_spender", "_freed", "_meters", "_open", "events")
+
+    def __init__(self, freed: dict[str, None]) -> None:
+        self.events: list[BudgetReached] = []
+        self._freed = freed
+        self._meters: dict[str, Meter] = {}  # by name
+        self._by_spender: dict[tuple[str, str], tuple[Meter, ...]] = {}  # those for a caller of a team
+        self._open: dict[str, _Reservation] = {}  # by lease id
+
+    def dump(self) -> BudgetsState:
+        """The state with all reservations, for `restore`."""
+        reservations = {lease_id: (each.spender, each.spending) for lease_id, each in self._open.items()}
+        return BudgetsState(tuple(meter.dump() for meter in self._meters.values()), reservations)
+
+    def restore(self, state: BudgetsState, waits_in: Callable[[str], AccountWaits]) -> None:
+        """Continues from `state`, once the pools are restored. `waits_in` returns the waits in a pool by name."""
+        self._meters = {each.window.rule.name: Meter.restore(each, waits_in) for each in state.meters}
+        self._open = {lease_id: _Reservation(*each) for lease_id, each in state.reservations.items()}
+        self._reserve_again()
+
+    # What an operator and the calendar say.
+
+    def configure(self, windows: Iterable[BudgetWindow]) -> None:
+        """Replaces all budgets. What was spent and reserved stays, if a budget of the name counts the same as before.
+
+        Whatever a window says was spent before is taken in once per period.
+        """
+        meters = {}
+        for window in windows:
+            rule = window.rule
+            meter = self._meters.get(rule.name)
+            if meter is None or not meter.rule.counts_as(rule):
+                meter = Meter(window)
+            else:
+                meter.replace(rule)
+                meter.begin(window.starts, window.ends)
+            if window.spent is not None and window.starts == meter.starts:
+                meter.learn_spent(window.spent)
+            meters[rule.name] = meter
+        for budget in self._all():
+            self._free(budget)
+        self._meters = meters
+        self._reserve_again()
+
+    def begin(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
+        """Begins new periods, each once. By `BudgetRule.calendar`: when a period began, and when it ends."""
+        for meter in self._meters.values():
+            period = periods.get(meter.rule.calendar)
+            if period is not None and meter.begin(*period):
+                for budget in meter.budgets.values():
+                    self._free(budget)
+
+    # What calls do.
+
+    def judge(self, demand: Demand) -> Demand | Refused:
+        """Refuses a demand that a budget has too little left for, whatever the calls in progress turn out to cost.
+
+        Otherwise returns it, in the lowest class if a budget says so.
+        """
+        if not self._meters or demand.spending == NOTHING_SPENT:
+            return demand
+        for budget in self._of(demand):
+            on_exceed = budget.meter.rule.on_exceed
+            if on_exceed is OnExceed.REFUSE and not budget.has(demand.spending):
+                self._tell(budget, 100, _REFUSED)
+                return Refused(Cause.BUDGET, budget=budget.snapshot())
+            if on_exceed is OnExceed.BATCH and not budget.has(demand.spending, beside_reserved=True):
+                demand = structs.replace(demand, caller=demand.caller.lowered(Priority.BATCH))
+        return demand
+
+    def blocking(self, demand: Demand) -> Budget | None:
+        """The budget that a demand has to wait for, because calls in progress have reserved the rest; None: it may go.
+
+        None also for a demand that `judge` refuses.
+        """
+        if not self._meters or demand.spending == NOTHING_SPENT:
+            return None
+        blocking = None
+        for budget in self._of(demand):
+            if budget.meter.rule.on_exceed is OnExceed.REFUSE:
+                if not budget.has(demand.spending):
+                    return None
+                if not budget.has(demand.spending, beside_reserved=True):
+                    blocking = budget
+        return blocking
+
+    def fits(self, demand: Demand) -> bool:
+        """Whether a demand is neither refused nor has to wait for calls in progress."""
+        if not self._meters or demand.spending == NOTHING_SPENT:
+            return True
+        return all(
+            budget.meter.rule.on_exceed is not OnExceed.REFUSE or budget.has(demand.spending, beside_reserved=True)
+            for budget in self._of(demand)
+        )
+
+    def reserve(self, lease_id: str, demand: Demand) -> None:
+        """Reserves what a call will probably cost, as it begins."""
+        if not self._meters or demand.spending == NOTHING_SPENT:
+            return
+        spender = demand.spender
+        reservation = self._open[lease_id] = _Reservation(spender, demand.spending, tuple(self._of(demand)))
+        reservation.change(+1)
+
+    def grow(self, lease_id: str, spending: Spending) -> None:
+        """A call in progress has spent this so far. What it has reserved grows to that, if it is less."""
+        reservation = self._open.get(lease_id)
+        if reservation is None:
+            return
+        before = reservation.spending
+        most = Spending(max(before.micro_usd, spending.micro_usd), max(before.tokens, spending.tokens))
+        if most != before:
+            reservation.change(-1)
+            reservation.spending = most
+            reservation.change(+1)
+
+    def settle(self, lease_id: str, demand: Demand, outcome: Outcome, spending: Spending | None) -> Spending:
+        """Ends a reservation and counts what the call has spent; returns that.
+
+        `spending` None: it is unknown. Then nothing was spent, or what was reserved, as the outcome says.
+        """
+        reservation = self._open.pop(lease_id, None)
+        if outcome in _NOT_SPENT:
+            spending = NOTHING_SPENT
+        elif spending is None:
+            spending = demand.spending if reservation is None else reservation.spending
+        if reservation is not None:
+            reservation.change(-1)
+            for budget in reservation.budgets:
+                self._free(budget)
+        if self._meters and spending != NOTHING_SPENT:
+            self.spend(demand.spender, spending)
+        return spending
+
+    def spend(self, spender: Spender, spending: Spending) -> None:
+        """Counts what was spent, beside any reservation."""
+        for budget in self._for(spender):
+            budget.spent += budget.amount(spending)
+            budget.meter.touch(budget)
+            percent = budget.spent * 100 // budget.meter.rule.limit
+            for threshold, bits in _THRESHOLDS:
+                if percent >= threshold:
+                    self._tell(budget, threshold, bits)
+                    break
+
+    # What others read.
+
+    def reserved(self) -> dict[Spender, Spending]:
+        """What calls in progress have reserved."""
+        sums: dict[Spender, Spending] = {}
+        for each in self._open.values():
+            before = sums.get(each.spender, NOTHING_SPENT)
+            sums[each.spender] = Spending(*map(sum, zip(before, each.spending, strict=True)))
+        return sums
+
+    def snapshot(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
+        """What is left of all budgets, or of those of one spender.
+
+        Of all those with many subjects, only the 100 subjects that have the least left are shown.
+        """
+        if spender is not None:
+            return tuple(budget.snapshot() for budget in self._for(spender))
+        return tuple(
+            snapshot
+            for meter in self._meters.values()
+            for snapshot in nsmallest(
+                _MOST_SHOWN, (each.snapshot() for each in meter.budgets.values()), key=_remaining_ratio
+            )
+        )
+
+    def _of(self, demand: Demand) -> Iterator[Budget]:
+        return self._for(demand.spender)
+
+    def _for(self, spender: Spender) -> Iterator[Budget]:
+        caller, team, _ = spender
+        meters = self._by_spender.get((caller, team))
+        if meters is None:
+            if len(self._by_spender) >= _MOST_SPENDERS:
+                self._by_spender.clear()
+            meters = tuple(each for each in self._meters.values() if each.rule.is_for(caller, team))
+            self._by_spender[caller, team] = meters
+        for meter in meters:
+            subject = meter.rule.subject(spender)
+            if subject is not None:
+                yield meter.of(subject)
+
+    def _all(self) -> Iterator[Budget]:
+        for meter in self._meters.values():
+            yield from meter.budgets.values()
+
+    def _reserve_again(self) -> None:
+        """Finds the budgets of all calls in progress, once the budgets have changed."""
+        self._by_spender.clear()
+        for budget in self._all():
+            budget.reserved = 0
+        for reservation in self._open.values():
+            reservation.budgets = tuple(self._for(reservation.spender))
+            reservation.change(+1)
+
+    def _tell(self, budget: Budget, percent: int, bits: int) -> None:
+        """Reports a threshold, unless all of its bits were told before in this period."""
+        if budget.told & bits != bits:
+            budget.told |= bits
+            self.events.append(BudgetReached(percent, budget.snapshot()))
+
+    def _free(self, budget: Budget) -> None:
+        """Looks again at the calls that wait for this budget."""
+        for pool, waits in budget.skipped_in.items():
+            waits.until_ns = 0
+            self._freed[pool] = None
+        budget.skipped_in.clear()
+
+
+def _remaining_ratio(budget: BudgetSnapshot) -> float:
+    return budget.remaining_ratio

@@ -1,0 +1,59 @@
+"""What calls cost in the units of budgets: money, and tokens of all kinds."""
+
+from collections.abc import Callable
+
+from tidegate.core.claude.rate_limit_groups import is_fast_pool
+from tidegate.core.domain.budget import Spending
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.usage import Usage
+from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.message_shape import MessageShape
+from tidegate.core.pricing.price_list import PriceList
+
+__all__ = ["CallPrices"]
+
+
+class CallPrices:
+    """Prices of calls, before and after they are made.
+
+    A model without a known price is taken to cost as much as the dearest one: it must not evade budgets in money.
+
+    Args:
+        prices: the price list.
+        wall_seconds: the time, for prices that change.
+    """
+
+    def __init__(self, prices: PriceList, wall_seconds: Callable[[], float]) -> None:
+        self._prices = prices
+        self._wall_seconds = wall_seconds
+
+    def expected(self, shape: MessageShape, cost: Cost, estimator: CostEstimator, now_ns: int) -> Spending:
+        """What a call of this estimated cost will probably spend.
+
+        Input of a call that uses the cache is expected to be written to it, as far as it is not read from it.
+        """
+        read = written = 0
+        if shape.prefixes:
+            read, written = estimator.cached_tokens(shape, now_ns), cost.input_tokens
+        return self.of_usage(
+            shape.model,
+            Usage(cost.input_tokens - written, cost.output_tokens, read, written, fast=is_fast_pool(shape.model)),
+        )
+
+    def spent(self, model: str, usage: Usage | None, cost: Cost | None) -> Spending | None:
+        """What a call has spent, by its usage, or else by its cost. None: both are unknown."""
+        if usage is not None:
+            return self.of_usage(model, usage)
+        return None if cost is None else self.of_usage(model, Usage(cost.input_tokens, cost.output_tokens))
+
+    def of_usage(self, model: str, usage: Usage) -> Spending:
+        """What a response with this usage has spent."""
+        input_tokens, output_tokens, read_tokens, created_tokens, _, _, _ = usage
+        micro_usd = self._prices.cost_micro_usd(model, usage, self._wall_seconds())
+        if micro_usd is None:
+            micro_usd = self._prices.most_micro_usd(usage)
+        return Spending(micro_usd, input_tokens + output_tokens + read_tokens + created_tokens)
+
+    def cost_micro_usd(self, model: str, usage: Usage) -> int | None:
+        """The cost of a response in micro-dollars; None if the model has no known price."""
+        return self._prices.cost_micro_usd(model, usage, self._wall_seconds())
