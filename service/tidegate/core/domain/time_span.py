@@ -31,11 +31,7 @@ def moment(field: str, text: str, now: float) -> int:
     """
     if ago := _AGO.fullmatch(text):
         return int(now) - int(ago[1]) * _UNIT_SECONDS[ago[2]]
-    try:
-        when = datetime.fromisoformat(text)
-        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        raise ConfigurationError(field, text, MOMENT_TEXT) from None
+    return _date(field, text, MOMENT_TEXT)
 
 
 def end_of(field: str, text: str, now: float) -> int:
@@ -51,7 +47,12 @@ def end_of(field: str, text: str, now: float) -> int:
     """
     if ahead := _AGO.fullmatch(text):
         return int(now) + int(ahead[1]) * _UNIT_SECONDS[ahead[2]]
+    return _date(field, text, END_TEXT)
+
+
+def _date(field: str, text: str, allowed: str) -> int:
     try:
-        return moment(field, text, now)
-    except ConfigurationError:
-        raise ConfigurationError(field, text, END_TEXT) from None
+        when = datetime.fromisoformat(text)
+        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        raise ConfigurationError(field, text, allowed) from None

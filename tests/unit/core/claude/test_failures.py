@@ -7,6 +7,7 @@ import pytest
 from tidegate.core.claude.failures import (
     attempt_status,
     credentials_refusal,
+    failed_outcome,
     lease_outcome,
     limited_dimension,
     never_began,
@@ -122,6 +123,26 @@ def test_the_limit_that_a_429_in_fast_mode_hit() -> None:
     assert (limited_dimension(error, fast=True), limited_dimension(error)) == ("output_tokens", "requests")
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (UpstreamError("slow down", status=429), "rate_limited"),
+        (UpstreamUnreachable("reset", may_have_been_accepted=True), "upstream_error"),
+        (UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True), "upstream_error"),
+        (UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True, is_hasty=True), "deadline"),
+        (UpstreamError("bad request", status=400), "client_error"),
+        (UpstreamError("bad key", status=401), "client_error"),
+        (UpstreamError("not allowed", status=403), "upstream_error"),
+        (UpstreamError("no such model", status=404), "client_error"),
+        (UpstreamError("last of the range", status=499), "client_error"),
+        (UpstreamError("internal", status=500), "upstream_error"),
+        (UpstreamError("in a stream", status=200, error_type="overloaded_error"), "upstream_error"),
+    ],
+)
+def test_the_outcome_of_a_call_that_ends_with_an_error(error: UpstreamError, outcome: str) -> None:
+    assert failed_outcome(error) == outcome
+
+
 def test_a_401_is_replaced_by_a_refusal_that_names_the_setting() -> None:
     refusal = credentials_refusal(UpstreamError("bad key", status=401))
     assert refusal is not None
@@ -129,6 +150,11 @@ def test_a_401_is_replaced_by_a_refusal_that_names_the_setting() -> None:
     assert str(refusal) == (
         "the upstream rejects the API key of this service itself: its operator must set a valid ANTHROPIC_API_KEY"
     )
+
+
+def test_it_also_names_the_request_for_the_support_of_the_upstream() -> None:
+    refusal = credentials_refusal(UpstreamError("bad key", status=401, headers=((b"request-id", b"req_7"),)))
+    assert str(refusal).endswith("a valid ANTHROPIC_API_KEY (request-id of the upstream: req_7)")
 
 
 @pytest.mark.parametrize("status", [0, 400, 403, 404, 500])

@@ -77,3 +77,16 @@ def test_a_handled_error_forgets_its_frames_and_those_of_its_causes() -> None:
         last.__cause__ = last  # a chain may contain an error twice
         forget_frames(last)
     assert [each.__traceback__ for each in errors] == [None, None, None]
+
+
+def test_the_cause_of_an_error_and_the_one_that_was_handled_forget_their_frames_too() -> None:
+    errors: list[BaseException] = []
+    for _ in range(4):
+        try:
+            raise ValueError  # noqa: TRY301
+        except ValueError as error:
+            errors.append(error)
+    first, cause, handled, last = errors
+    last.__cause__, last.__context__, handled.__context__ = cause, handled, first
+    forget_frames(last)
+    assert [each.__traceback__ for each in errors] == [None] * 4

@@ -1,27 +1,49 @@
+"""The begin and the end of a span of time, as people write it."""
+
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.time_span import moment
+from tidegate.core.domain.time_span import END_TEXT, MOMENT_TEXT, end_of, moment
 
 NOW = 1_795_000_000.5
+DATES = [
+    ("2026-11-18", 1_794_960_000),
+    ("2026-11-18T01:00:00+01:00", 1_794_960_000),
+    ("2026-11-18T00:00", 1_794_960_000),
+]
+INVALID = ["", "7", "0d", "-1d", "7 days", "yesterday", "2026-13-01", "999999d"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine has another time zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1h", 1_794_996_400),
-        ("7d", 1_794_395_200),
-        ("2w", 1_793_790_400),
-        ("2026-11-18", 1_794_960_000),
-        ("2026-11-18T01:00:00+01:00", 1_794_960_000),
-        ("2026-11-18T00:00", 1_794_960_000),
-    ],
+    ("text", "seconds"), [("1h", 1_794_996_400), ("7d", 1_794_395_200), ("2w", 1_793_790_400), *DATES]
 )
 def test_a_moment_is_so_long_ago_or_a_date_in_utc(text: str, seconds: int) -> None:
     assert moment("since", text, NOW) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "7", "0d", "-1d", "7 days", "yesterday", "2026-13-01", "999999d"])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1h", 1_795_003_600), ("7d", 1_795_604_800), ("2w", 1_796_209_600), *DATES]
+)
+def test_an_end_is_so_far_ahead_or_a_date_in_utc(text: str, seconds: int) -> None:
+    assert end_of("until", text, NOW) == seconds
+
+
+@pytest.mark.parametrize("text", INVALID)
 def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"since.*such as 12h, 7d or 4w"):
-        moment("since", text, NOW)
+    for read, allowed in ((moment, MOMENT_TEXT), (end_of, END_TEXT)):
+        with pytest.raises(ConfigurationError) as caught:
+            read("since", text, NOW)
+        assert str(caught.value) == str(ConfigurationError("since", text, allowed))

@@ -45,6 +45,10 @@ def test_all_input_counts_as_input_and_the_cache_is_told_apart(scope: RecordedSc
     ("error", "said"),
     [
         (UpstreamError("busy", status=529), {"http.response.status_code": 529, "error.type": "529"}),
+        (
+            UpstreamError("busy", status=500, headers=((b"request-id", b"req_7"),)),
+            {"http.response.status_code": 500, "error.type": "500", "tidegate.upstream_request_id": "req_7"},
+        ),
         (UpstreamUnreachable("reset", may_have_been_accepted=False), {"error.type": "connection"}),
         (UpstreamUnreachable("no head", may_have_been_accepted=True), {"error.type": "timeout"}),
         (UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True), {"error.type": "deadline"}),

@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.ports.store_address import StoreAddress, parse_store_url
+from tidegate.core.ports.store_address import StoreAddress, parse_store_url, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from tidegate.core.ports.store_address import StoreAddress, parse_store_url
             "rediss://tide:x@[::1]:6380",
             StoreAddress("server", (("::1", 6380),), username="tide", password="x", tls=True),
         ),
+        ("valkey://ann:a:b@[FE80::a]:1", StoreAddress("server", (("FE80::a", 1),), username="ann", password="a:b")),
+        ("valkey://cache:65535", StoreAddress("server", (("cache", 65_535),))),
         ("valkeys://cache?ca_file=/ca.pem", StoreAddress("server", (("cache", 6379),), tls=True, ca_file="/ca.pem")),
         ("valkey://cache?prefix=team-a", StoreAddress("server", (("cache", 6379),), prefix="team-a")),
         (
@@ -40,21 +42,27 @@ def test_the_forms_of_a_url(url: str, address: StoreAddress) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("memcached://cache", "another scheme"),
-        ("valkey://", "a host is missing"),
-        ("valkey://one,two", "several hosts"),
-        ("valkey://cache:0", "a port is not between"),
-        ("valkey://cache:http", "a host is malformed"),
-        ("valkey://cache/name", "the database is not a number"),
-        ("valkey://cache#x", "a fragment"),
-        ("valkey://cache?prefix=", "a prefix has 1 to 100"),
+        ("memcached://cache", "(another scheme)"),
+        ("valkey://", "(a host is missing)"),
+        ("valkey://one,two", "(several hosts)"),
+        ("valkey://cache:0", "(a port is not between 1 and 65535)"),
+        ("valkey://cache:65536", "(a port is not between 1 and 65535)"),
+        ("valkey://cache:http", "(a host is malformed)"),
+        ("valkey://cache/name", "(the database is not a number)"),
+        ("valkey://cache/X", "(the database is not a number)"),
+        ("valkey://cache#x", "(a fragment, which no server reads; write # in a password as %23)"),
+        ("valkey://cache?prefix=", "(a prefix has 1 to 100 letters, digits, dots, colons, underscores or hyphens)"),
+        ("valkey://cache?tls", "(bad query field: 'tls')"),
         ("valkey://cache?prefix={a}", "a prefix has 1 to 100"),
-        ("valkey://cache?tls=yes", "tls is true or false"),
-        ("valkey://cache?db=3", "unknown option db"),
-        ("valkey://cache?sentinel_password=x", "belong to valkey+sentinel://"),
-        ("valkey+sentinel://cache/main?sentinel_user=x", "sentinel_user without sentinel_password"),
-        ("valkey+sentinel://cache", "the name of the service is missing"),
-        ("valkey+cluster://cache/1", "a cluster has no databases"),
+        ("valkey://cache?tls=yes", "(tls is true or false)"),
+        (
+            "valkey://cache?db=3",
+            "(unknown option db; known are prefix, tls, ca_file, sentinel_user and sentinel_password)",
+        ),
+        ("valkey://cache?sentinel_password=x", "(sentinel_user and sentinel_password belong to valkey+sentinel://)"),
+        ("valkey+sentinel://cache/main?sentinel_user=x", "(sentinel_user without sentinel_password)"),
+        ("valkey+sentinel://cache", "(the name of the service is missing)"),
+        ("valkey+cluster://cache/1", "(a cluster has no databases)"),
     ],
 )
 def test_another_url_is_refused_with_the_reason_and_the_forms(url: str, reason: str) -> None:
@@ -79,7 +87,32 @@ def test_no_password_is_shown(url: str) -> None:
     assert "ann" not in str(caught.value)
 
 
-def test_an_address_is_shown_without_its_password() -> None:
-    address = parse_store_url("valkey+sentinel://ann:hunter2@one,two/main")
-    assert str(address) == "service main of Sentinel one:26379, two:26379"
-    assert "hunter2" not in repr(address)
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("valkey://cache:7000/3", "valkey://cache:7000/3"),
+        ("valkey://ann:hunt@er2@cache://x", "valkey://(hidden)@cache://x"),
+        ("cache:6379", "cache:6379"),
+        ("ann:hunter2@cache", "(hidden)"),
+        (
+            "valkey+sentinel://cache/main?sentinel_user=ann&sentinel_password=hunter2&x=y",
+            "valkey+sentinel://cache/main?sentinel_user=(hidden)&sentinel_password=(hidden)&x=y",
+        ),
+    ],
+)
+def test_a_url_is_shown_without_user_and_password(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("valkey://ann:hunter2@cache", "cache:6379"),
+        ("valkey+sentinel://ann:hunter2@one,two/main", "service main of Sentinel one:26379, two:26379"),
+        ("valkey+cluster://ann:hunter2@one,two", "cluster one:6379, two:6379"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    address = parse_store_url(url)
+    assert str(address) == shown
+    assert repr(address) == f"StoreAddress({shown})"
