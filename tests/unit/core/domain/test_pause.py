@@ -1,5 +1,8 @@
 """Which pauses refuse a call, and what the refusal says."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from tidegate.core.domain.caller import Caller
@@ -37,10 +40,22 @@ def test_an_anonymous_caller_is_paused_by_its_name_or_together_with_all_others()
     assert paused(PauseKind.CALLER, "default").refusal(anonymous) is not None
 
 
-def test_the_refusal_says_who_paused_what_when_and_why_and_who_can_resume() -> None:
-    pause = Pause(PauseKind.CALLER, "web", "ops", AT, "runs away")
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine has another time zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(("reason", "why"), [("runs away", ": runs away"), ("", "")])
+def test_the_refusal_says_who_paused_what_when_and_why_and_who_can_resume(reason: str, why: str) -> None:
+    pause = Pause(PauseKind.CALLER, "web", "ops", AT, reason)
     assert str(pause.refusal()) == (
-        "caller 'web' is paused since 2026-11-30 00:53:20 UTC by ops: runs away; "
+        f"caller 'web' is paused since 2026-11-30 00:53:20 UTC by ops{why}; "
         "an admin can resume it: tidegate resume caller web"
     )
 

@@ -3,6 +3,7 @@
 import pytest
 from msgspec import structs
 
+from tidegate.core.accounts.accounts import Accounts
 from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
@@ -66,6 +67,16 @@ def test_a_snapshot_tells_a_callers_own_limit_from_those_of_the_pool() -> None:
     pool.reserve("a", demand(limited), 0)
     pool.reserve("b", demand(limited), 0)
     assert (pool.snapshot(0).waiting, pool.snapshot(0).binding) == (1, "caller_limit")
+
+
+def test_a_head_whose_caller_has_used_up_its_limit_in_another_pool_waits_for_that() -> None:
+    accounts, limited = Accounts(), Caller("ann", limits=CallerLimits(requests_per_minute=1))
+    frozen, other = Pool("p", A_SECOND_EACH, 0, accounts), Pool("q", PoolSettings({}, None), 0, accounts)
+    frozen.learn(RateLimited(20 * S), 0)
+    frozen.reserve("a", demand(limited), 0)
+    assert frozen.queue.binding(0) == "frozen"
+    other.reserve("b", demand(limited), 0)
+    assert frozen.queue.binding(0) == "caller_limit"
 
 
 def test_a_freeze_counts(pool: Pool) -> None:
