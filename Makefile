@@ -58,7 +58,7 @@ test-stores: $(INSTALLED) | test-tools ## run replicas on real Valkey servers, l
 	$(BIN)/pytest -m stores -n 2 --dist worksteal --timeout=300 -o faulthandler_timeout=0 tests/e2e/stores
 
 .PHONY: test-ledger
-test-ledger: $(INSTALLED) | test-tools ## try the ledger on a real PostgreSQL server, and under load
+test-ledger: $(INSTALLED) $(NODE_INSTALLED) | test-tools ## try the ledger on a real PostgreSQL server and under load, and its page in a browser
 	@tests/install-tools.sh test-ledger
 	$(BIN)/pytest -m ledger -n 2 --dist worksteal --timeout=300 -o faulthandler_timeout=0
 
