@@ -135,13 +135,13 @@ class SimulatorTransport(FakeTransport):
         self._simulator = simulator
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> _Response:
-        assert isinstance(request.body, bytes)
         if on_begin is not None:
             on_begin()
-        self.requests.append((request, request.body))
+        body = request.body if isinstance(request.body, bytes) else b"".join([chunk async for chunk in request.body])
+        self.requests.append((request, body))
         headers = {name.decode(): value.decode() for name, value in request.headers}
         method, path = request.method.decode(), request.target.decode()
-        answer = await call(self._simulator, method, path, body=request.body, headers=headers)
+        answer = await call(self._simulator, method, path, body=body, headers=headers)
         fields = tuple((name.encode(), value.encode()) for name, value in answer.headers.items())
         return _Response(Reply(answer.status, fields, (answer.body,)), 0.0)
 

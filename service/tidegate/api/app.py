@@ -21,6 +21,7 @@ from tidegate.api.routes.pauses import pauses_router
 from tidegate.api.routes.queue import queue_router
 from tidegate.api.routes.system import system_router
 from tidegate.api.routes.usage import usage_router
+from tidegate.api.routes.usage_page import usage_page_router
 from tidegate.api.services import Services
 
 __all__ = ["create_api", "create_app"]
@@ -67,6 +68,7 @@ def create_api(services: Services) -> FastAPI:
     api.include_router(system_router(services), responses=problems)
     api.include_router(queue_router(services), responses=problems)
     api.include_router(usage_router(services), responses=problems)
+    api.include_router(usage_page_router(services))
     api.include_router(budgets_router(services), responses=problems)
     api.include_router(keys_router(services), responses=problems)
     api.include_router(pauses_router(services), responses=problems)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidegate.api.access import access_request
 from tidegate.api.generation_meter import GenerationMeter
 from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
+from tidegate.api.routes.usage_page import USAGE_PAGE_PATH, USAGE_STYLE_PATH
 from tidegate.api.services import Services
 from tidegate.core.claude.header_names import (
     RETRY_AFTER,
@@ -40,7 +41,7 @@ __all__ = ["Dispatcher"]
 _CALLS: Final = ("/api/", "/v1/")
 """Paths that count as calls in metrics; probes, scrapes and documentation do not."""
 _PAGES: Final = frozenset({"/metrics", "/docs", "/openapi.json"})
-_OWN_PATHS: Final = _PAGES | {"/", "/healthz", "/readyz"}
+_OWN_PATHS: Final = _PAGES | {"/", "/healthz", "/readyz", USAGE_PAGE_PATH, USAGE_STYLE_PATH}
 _OWN_FOLDERS: Final = ("/api/", "/docs/")
 """For any other path outside of `/v1`, the error has the Claude API's format: an SDK probably called it."""
 _CAUSE, _REQUEST_ID, _UPSTREAM, _QUEUE_MS, _ATTEMPTS = (

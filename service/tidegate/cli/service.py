@@ -246,6 +246,7 @@ def _greeting(parts: Services, url: str, metrics_url: str) -> str:
         f"  generation  {url}/api/workflows/generate",
         f"  status      {url}/api/system/rate-limiting/status",
         f"  docs        {url}/docs",
+        *([] if parts.ledger is None else [f"  usage       {url}/usage"]),
         f"  metrics     {metrics_url}/metrics",
         f"  upstream    {parts.settings.upstream_url}{'  (simulated)' if simulated else ''}",
         "try:",

@@ -146,6 +146,33 @@ def test_check_says_that_a_key_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
     assert not capsys.readouterr().err
 
 
+TWO_CALLERS = "".join(
+    f'[[callers]]\nname = "{name}"\nkey_sha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n' for name in ("a", "b")
+)
+
+
+@pytest.mark.parametrize(
+    ("callers", "variables", "warns"),
+    [
+        (TWO_CALLERS, {}, True),
+        (TWO_CALLERS, {"TIDEGATE_LEDGER": "off", "TIDEGATE_STATE_DIR": "state"}, True),
+        (TWO_CALLERS, {"TIDEGATE_STATE_DIR": "state"}, False),
+        (TWO_CALLERS[: len(TWO_CALLERS) // 2], {}, False),
+    ],
+)
+def test_check_warns_that_callers_without_a_ledger_share_all_objects(
+    callers: str,
+    variables: dict[str, str],
+    warns: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "tidegate.toml").write_text(callers, encoding="utf-8")
+    assert run(monkeypatch, "check", **variables) == 0
+    assert ("each of the 2 callers can list, read and delete" in capsys.readouterr().err) == warns
+
+
 def test_check_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "check", "--json", TIDEGATE_PORT="9000") == 0
     found = json.loads(capsys.readouterr().out)

@@ -57,7 +57,7 @@ DESIGN_CAUSES = """
 # Every label of the metrics. A new label needs a decision: labels multiply series.
 DESIGN_LABELS = {
     "route", "pool", "caller", "outcome", "model", "status", "dimension", "cause", "reason", "kind", "source", "class",
-    "version", "revision", "upstream", "budget", "unit", "percent", "limit",
+    "version", "revision", "upstream", "budget", "unit", "percent", "limit", "end",
 }  # fmt: skip
 
 

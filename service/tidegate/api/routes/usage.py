@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from tidegate.api.access import for_callers_and_admins
+from tidegate.api.access import for_browsers
 from tidegate.api.content_negotiation import prefers
 from tidegate.api.examples import USAGE_EXAMPLE
 from tidegate.api.routes.ledger_calls import LedgerCalls
@@ -25,7 +25,7 @@ _JSON: Final = "application/json"
 
 def usage_router(services: Services) -> APIRouter:
     """The route that reports usage."""
-    router = APIRouter(tags=["system"], route_class=for_callers_and_admins(services))
+    router = APIRouter(tags=["system"], route_class=for_browsers(services))
     calls = LedgerCalls()
 
     @router.get(

@@ -18,6 +18,7 @@ from tidegate.core.ports.usage_sink import UsageSink
 from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
 from tidegate.gateway.gateway_errors import client_version_fields
+from tidegate.gateway.receive.body_start import KEPT_BYTES, read_start
 from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
@@ -38,22 +39,26 @@ _SDK_SECONDS: Final = 599.0
 
 
 class BodyReferences(Protocol):
-    """Checks the objects that bodies name. Both methods raise `InvalidCall` or `Refusal`."""
+    """Checks the objects that requests name. The checks raise `InvalidCall` or `Refusal`."""
 
-    def are_checked(self, caller: Caller, fields: Fields) -> bool:
-        """Whether the body of a call may name objects that its caller may not use."""
+    def are_read(self, fields: Fields) -> bool:
+        """Whether a call with these header fields may name objects that belong to a tenant."""
         ...
 
     def may_create_objects(self, body: bytes) -> bool:
         """Whether the response to this body of a Messages call may name new objects."""
         ...
 
+    async def check_fields(self, caller: Caller, fields: Fields) -> None:
+        """Checks the header fields."""
+        ...
+
     async def check(self, caller: Caller, route: str, body: bytes) -> None:
         """Checks a whole body."""
         ...
 
-    def checked(self, caller: Caller, route: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The chunks of a body, checked before the last of them."""
+    def checked(self, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks of a long body, checked as they come."""
         ...
 
 
@@ -74,7 +79,7 @@ class Receiver:
             if that is longer.
         passes_trace_context: whether the client's trace context is sent upstream.
         usage_sink: records usage; None: no ledger does.
-        references: checks the objects that bodies name; None: there are no tenants.
+        references: checks the objects that requests name; None: there are no tenants.
     """
 
     def __init__(
@@ -137,8 +142,8 @@ class Receiver:
             timeout_seconds=left_seconds,
             add_body_bytes=partial(self._caps.add_body_bytes, call),
         )
-        if self._references is not None and self._references.are_checked(call.caller, call.fields):
-            await self._check_references(self._references, call, prepared)
+        if self._references is not None and self._references.are_read(call.fields):
+            await self._check_references(self._references, call, prepared, left_seconds)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
@@ -163,16 +168,29 @@ class Receiver:
         if paused is not None:
             raise paused
 
-    async def _check_references(self, references: "BodyReferences", call: Call, prepared: PreparedCall) -> None:
-        """Checks the objects that the body names: now, or while it is streamed. Raises as `BodyReferences`."""
+    async def _check_references(
+        self, references: BodyReferences, call: Call, prepared: PreparedCall, timeout_seconds: float
+    ) -> None:
+        """Checks the objects that a request names: now, or while its body is streamed, if that is long.
+
+        Raises:
+            InvalidCall: 404, the caller may not use one of them; or as `read_start`.
+            Refusal: LEDGER_UNAVAILABLE, the ledger cannot say; or as `read_start`.
+        """
+        await references.check_fields(call.caller, call.fields)
         request, body = prepared.request, prepared.request.body
-        if isinstance(body, bytes):
-            await references.check(call.caller, call.route, body)
-            if call.route == MESSAGES_ROUTE and references.may_create_objects(body):
-                call.creates_objects = True
-                prepared.request = uncompressed(request)
-        else:
-            prepared.request = replace(request, body=references.checked(call.caller, call.route, body))
+        if not isinstance(body, bytes) and (request.content_length or 0) <= KEPT_BYTES:
+            add_body_bytes, asked_ns = partial(self._caps.add_body_bytes, call), self._clock.monotonic_ns()
+            body = await read_start(body, add_body_bytes=add_body_bytes, timeout_seconds=timeout_seconds)
+            call.external_wait_ns += self._clock.monotonic_ns() - asked_ns
+        if not isinstance(body, bytes):
+            prepared.request = replace(request, body=references.checked(call.caller, body))
+            return
+        await references.check(call.caller, call.route, body)
+        prepared.request = replace(request, body=body, content_length=None)
+        if call.route == MESSAGES_ROUTE and references.may_create_objects(body):
+            call.creates_objects = True
+            prepared.request = uncompressed(prepared.request)
 
     def _upstream_headers(self, call: Call, scope: Message, hops: list[str]) -> Headers:
         return for_upstream(

@@ -104,7 +104,7 @@ class TenantObjects:
         """Records the owner of what a response names as created, before the client learns its id."""
         response = ReadResponse(send)
         await self._gateway(readable(scope), receive, response.send)
-        if response.is_json:
+        if response.is_json and response.is_complete:
             body = json_object(response.body())
             if scope["method"] == "POST":
                 await self._tenants.record(caller, _named(body, "id"))

@@ -20,8 +20,9 @@ _NAMING: Final = frozenset(
     }
 )
 """Members that name objects (Python SDK 2.13.0, all `…_params.py` and `…_param.py`)."""
-_OF_CLIENTS: Final = frozenset({"input", "input_schema", "metadata"})
+_OF_CLIENTS: Final = frozenset({"input", "input_schema", "input_examples", "schema", "metadata"})
 """Members whose content is the client's own: it may look like anything."""
+_USER_PROFILE: Final = b"anthropic-user-profile-id"
 _MESSAGES: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
 _MARKERS: Final = tuple(f'"{name}"'.encode() for name in ("file_id", "skill_id", "container"))
 """Bodies of Messages name objects only in these members."""
@@ -31,8 +32,6 @@ _ESCAPED: Final = re.compile(rb"\\u00([3-7][0-9a-fA-F])")
 _QUOTED_ID: Final = re.compile(rb'"((?:file|skill|container)_[0-9A-Za-z]{8,64})"')
 _LONGEST_ID_BYTES: Final = 6 * 80
 """If each of its characters is escaped."""
-_WHOLE_BYTES: Final = 4 * 1024 * 1024
-"""A longer body, such as that of a batch, is searched piece by piece."""
 
 
 class References:
@@ -45,14 +44,20 @@ class References:
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants
 
-    def are_checked(self, caller: Caller, fields: Fields) -> bool:
-        """Whether the body of a call may name objects that its caller may not use. Forms name none."""
+    def are_read(self, fields: Fields) -> bool:
+        """Whether a call with these header fields may name objects that belong to a tenant. Forms name none."""
         is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/")
-        return not is_form and self._tenants.restricts(caller)
+        return not is_form and self._tenants.exist
 
     def may_create_objects(self, body: bytes) -> bool:
         """As the function `may_create_objects`."""
         return may_create_objects(body)
+
+    async def check_fields(self, caller: Caller, fields: Fields) -> None:
+        """Checks the header fields; raises as `check`."""
+        profile = fields.get(_USER_PROFILE)
+        if profile is not None:
+            await self._tenants.check(caller, [profile.decode("latin-1")])
 
     async def check(self, caller: Caller, route: str, body: bytes) -> None:
         """Checks a whole body.
@@ -64,33 +69,19 @@ class References:
         if route not in _MESSAGES or any(marker in body for marker in _MARKERS) or _ESCAPE in body:
             await self._tenants.check(caller, named_objects(body))
 
-    async def checked(self, caller: Caller, route: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The chunks of a body. It ends with an error before the upstream has all of a body that is not allowed.
+    async def checked(self, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks of a body that is too long to be kept. It ends with an error at an object of another tenant.
 
         Raises:
-            InvalidCall: as `check`, and as `chunks`. In a body above 4 MB, an object without an owner is allowed.
+            InvalidCall: 404, the body names an object of another tenant; and as `chunks`.
             Refusal: as `check`.
         """
-        held: list[bytes] = []
-        held_bytes = 0
-        tail: bytes | None = None
+        tail = b""
         async for chunk in chunks:
-            if tail is None:
-                held.append(chunk)
-                held_bytes += len(chunk)
-                if held_bytes <= _WHOLE_BYTES:
-                    continue
-                piece, held, tail = b"".join(held), [], b""
-            else:
-                piece = chunk
-            searched = tail + piece
+            searched = tail + chunk
             await self._tenants.check_others(caller, quoted_ids(searched))
             tail = searched[-_LONGEST_ID_BYTES:]
-            yield piece
-        if tail is None:
-            body = b"".join(held)
-            await self.check(caller, route, body)
-            yield body
+            yield chunk
 
 
 def named_objects(body: bytes) -> Collection[str]:

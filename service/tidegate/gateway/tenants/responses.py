@@ -21,6 +21,9 @@ class ReadResponse:
 
     Args:
         passed_to: gets a response that is not JSON at once; None: it is kept as well.
+
+    Attributes:
+        is_complete: whether the whole body has arrived.
     """
 
     def __init__(self, passed_to: Send | None = None) -> None:
@@ -28,7 +31,7 @@ class ReadResponse:
         self._is_passed = False
         self._start: Message = {}
         self._body = bytearray()
-        self._is_complete = False
+        self.is_complete = False
 
     async def send(self, message: Message) -> None:
         """As in ASGI.
@@ -45,7 +48,7 @@ class ReadResponse:
             await self._passed_to(message)
             return
         self._body += message.get("body", b"")
-        self._is_complete = not message.get("more_body", False)
+        self.is_complete = not message.get("more_body", False)
         if len(self._body) > _MAX_BYTES:
             raise _unreadable(f"is longer than {_MAX_BYTES:,} bytes")
 
@@ -63,7 +66,7 @@ class ReadResponse:
         Raises:
             InvalidCall: 502, it broke off.
         """
-        if not self._is_complete:
+        if not self.is_complete:
             raise _unreadable("broke off")
         return decoded(self._start["headers"], bytes(self._body), _MAX_BYTES)
 
@@ -73,7 +76,7 @@ class ReadResponse:
             return
         if body is None:
             await send(self._start)
-            await send({"type": "http.response.body", "body": bytes(self._body), "more_body": not self._is_complete})
+            await send({"type": "http.response.body", "body": bytes(self._body), "more_body": not self.is_complete})
             return
         headers = [field for field in self._start["headers"] if field[0] not in _READ_AGAIN]
         length = (b"content-length", b"%d" % len(body))

@@ -1,6 +1,6 @@
 """Decides which objects a caller may use."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 from tidegate.core.domain.caller import Caller
@@ -54,9 +54,14 @@ class Tenants:
         """
         return self._identifier.identify(fields) if self._identifier.has_callers else None
 
+    @property
+    def exist(self) -> bool:
+        """Whether there are callers."""
+        return self._identifier.has_callers
+
     def restricts(self, caller: Caller) -> bool:
         """Whether there are objects that this caller may not use."""
-        return self._identifier.has_callers and not caller.is_admin
+        return self.exist and not caller.is_admin
 
     async def are_own(self, caller: Caller, ids: Sequence[str]) -> list[bool]:
         """Whether the caller may use each of these objects.
@@ -64,7 +69,7 @@ class Tenants:
         Raises:
             Refusal: LEDGER_UNAVAILABLE, the ledger cannot say.
         """
-        owners = await self._ownership.owners(ids)
+        owners = await self._owners(caller, ids)
         return [self._is_own(caller, owners.get(each)) for each in ids]
 
     async def are_own_items(self, caller: Caller, items: Sequence[Item], collection: str) -> list[bool]:
@@ -99,7 +104,7 @@ class Tenants:
 
     async def check_others(self, caller: Caller, ids: Collection[str]) -> None:
         """Checks that none of these objects belongs to another tenant; raises as `check`."""
-        owners = await self._ownership.owners(ids)
+        owners = await self._owners(caller, ids)
         for each, owner in owners.items():
             if not self._is_own(caller, owner):
                 raise not_found(each)
@@ -128,7 +133,13 @@ class Tenants:
         """Forgets an object that was deleted."""
         await self._ownership.forget(object_id)
 
+    async def _owners(self, caller: Caller, ids: Collection[str]) -> Mapping[str, Owner]:
+        """The owners, as far as they matter."""
+        return await self._ownership.owners(ids) if ids and not caller.is_admin else {}
+
     def _is_own(self, caller: Caller, owner: Owner | None) -> bool:
+        if caller.is_admin:
+            return True
         if owner is None:
             return self._unowned == "everyone"
         return owner.team == caller.team if self._tenant == "team" else owner.caller == caller.name
