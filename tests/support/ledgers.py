@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import AttemptFinished, Event, RequestFinished
@@ -37,3 +41,20 @@ def hear(recorder: UsageRecorder, *events: Event) -> None:
 def everything(database: Database, *by: str) -> UsageReport:
     """The report on all usage that is written."""
     return report(database, UsageQuery(0, ALWAYS, by or ("caller",)))
+
+
+def migrations() -> Config:
+    """Alembic's configuration."""
+    config = Config()
+    config.set_main_option("script_location", "tidegate.ledger:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def migrate(url: str, revision: str) -> None:
+    """Bring a database to a revision."""
+    engine, config = create_engine(url), migrations()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()

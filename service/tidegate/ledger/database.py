@@ -115,6 +115,7 @@ class Database:
         config.set_main_option("path_separator", "os")
         with self._engine.begin() as connection:
             if self.is_postgresql:
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a long table may take minutes
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

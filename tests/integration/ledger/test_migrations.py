@@ -5,14 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from support.ledgers import WEB, answered, ended, everything, hear
+from support.ledgers import WEB, answered, ended, everything, hear, migrate, migrations
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.errors import LedgerUnavailable
 from tidegate.core.domain.usage import Usage
@@ -22,23 +20,7 @@ from tidegate.ledger.tables import metadata
 from tidegate.ledger.usage_recorder import UsageRecorder
 from tidegate.ledger.usage_writer import UsageWriter
 
-
-def configuration() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "tidegate.ledger:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()][::-1]
-
-
-def migrate(url: str, revision: str) -> None:
-    engine, config = create_engine(url), configuration()
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations()).walk_revisions()][::-1]
 
 
 def test_the_revisions_are_one_line_in_the_order_of_their_numbers() -> None:
