@@ -2,10 +2,13 @@
 
 from typing import Final
 
+from msgspec import structs
+
 from tidegate.core.accounts.accounts import Account
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
-from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
+from tidegate.core.domain.limit_report import LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.limits.dimension_limit import DimensionLimit
 
 __all__ = ["Limited", "OpenLease", "OpenLeases"]
@@ -18,6 +21,8 @@ _SILENCE_NS: Final = 60 * NS_PER_MINUTE
 _CHECK_NS: Final = 30 * NS_PER_MINUTE
 """One check of a lease counts at most this much silence. So after a jump of the clock by hours, or a suspended machine,
 callers have time to report."""
+_LATE_NS: Final = NS_PER_SECOND // 50
+"""Requests that are sent within this time may overtake each other on their way, as `ChargeLog` assumes."""
 _NO_COST: Final = Cost()
 
 
@@ -92,6 +97,17 @@ class OpenLeases(dict[str, OpenLease]):
             lease.left_ns = lease.silence_ns
             self[lease_id] = lease
         return lease
+
+    def aged(self, report: LimitReport, now_ns: int) -> LimitReport:
+        """The report with the age of its lease, if that is much more: then it has come late, such as over a shared log.
+
+        The request cannot have been sent before it was granted. A report that seems younger than it is would hide the
+        charges of the time in between, and raise the level above the upstream's.
+        """
+        lease = self.get(report.lease_id)
+        if lease is None or (age_ns := now_ns - lease.granted_ns) <= report.sent_ago_ns + _LATE_NS:
+            return report
+        return structs.replace(report, sent_ago_ns=age_ns)
 
     def mark_answered(self, lease_id: str) -> bool:
         """Notes that the head of an answer came. Returns whether the lease exists and this was not known."""

@@ -316,7 +316,7 @@ class Pool:
         elif isinstance(feedback, LimitReport):
             if feedback.answered:
                 self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
-            self._quota.learn_limits(feedback, now_ns)
+            self._quota.learn_limits(self._book.leases.aged(feedback, now_ns), now_ns)
         elif isinstance(feedback, RateLimited):
             self._parts.rate_limited += 1
             lease = self._book.leases.get(feedback.lease_id)

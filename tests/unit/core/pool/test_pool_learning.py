@@ -263,3 +263,21 @@ class TestConfiguring:
         waited_for.configure(unlimited, 0)
         assert waited_for.advance(0) == ("w0", "w1", "w2")
         assert waited_for.settings == unlimited
+
+
+def test_a_report_that_comes_late_hides_no_charges_of_the_meantime() -> None:
+    """It was sent at once and true within 0.1 s, but comes 2 s later, when 20 more requests were granted."""
+
+    def available(*, age_is_known: bool) -> float:
+        pool = Pool("p", PoolSettings(), now_ns=0)
+        pool.reserve("first", ONE, 0)
+        first = LimitReport(DimensionReport(60, 60), sent_ago_ns=0, lease_id="first")
+        pool.end("first", Outcome.SETTLED, ONE_REQUEST, 0, (first,))
+        pool.reserve("late", ONE, 10 * S)
+        for number in range(20):
+            assert pool.reserve(f"{number}", ONE, 11 * S) == GRANTED
+        late = LimitReport(DimensionReport(60, 59), sent_ago_ns=2 * S if age_is_known else S // 10, lease_id="late")
+        pool.end("late", Outcome.SETTLED, ONE_REQUEST, 12 * S, (late,))
+        return pool.snapshot(12 * S).dimensions[0].available or 0.0
+
+    assert available(age_is_known=False) == available(age_is_known=True) < 45
