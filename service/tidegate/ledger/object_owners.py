@@ -1,14 +1,12 @@
 """The owners of objects: asked for, and recorded, in threads of their own."""
 
-import asyncio
 import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,10 +16,9 @@ from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.ports.ownership import Owner
 from tidegate.ledger.database import Database
 from tidegate.ledger.tables import objects
+from tidegate.ledger.worker_threads import WorkerThreads
 
 __all__ = ["ObjectOwners"]
-
-R = TypeVar("R")
 
 logger = logging.getLogger("tidegate.ledger")
 
@@ -54,7 +51,7 @@ class ObjectOwners:
         self._known: OrderedDict[str, Owner] = OrderedDict()
         self._unwritten: dict[str, Owner] = {}
         self._lock = threading.Lock()  # of both; never held while the database is asked
-        self._threads = ThreadPoolExecutor(_THREADS, "ownership")
+        self._threads = WorkerThreads(_THREADS, "ownership")
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, Owner]:
         """As `Ownership.owners`."""
@@ -62,7 +59,7 @@ class ObjectOwners:
         unknown = [each for each in dict.fromkeys(ids) if each not in found]
         if unknown:
             try:
-                found.update(await self._run(partial(self._read, unknown), _READ_SECONDS))
+                found.update(await self._threads.run(partial(self._read, unknown), _READ_SECONDS))
             except (LedgerUnavailable, TimeoutError):
                 message = "the ledger cannot say now to whom the object belongs"
                 raise Refusal(Cause.LEDGER_UNAVAILABLE, message, retry_after_seconds=5) from None
@@ -78,7 +75,7 @@ class ObjectOwners:
         if not is_complete:
             logger.error("too many owners of objects are unwritten; an object belongs to nobody")
         try:
-            await self._run(self.flush, _WRITE_SECONDS)
+            await self._threads.run(self.flush, _WRITE_SECONDS)
         except (LedgerUnavailable, TimeoutError):
             logger.warning("the owner of an object is kept in memory until the ledger can be written")
 
@@ -88,7 +85,7 @@ class ObjectOwners:
             self._known.pop(object_id, None)
             self._unwritten.pop(object_id, None)
         try:
-            await self._run(partial(self._delete, object_id), _WRITE_SECONDS)
+            await self._threads.run(partial(self._delete, object_id), _WRITE_SECONDS)
         except (LedgerUnavailable, TimeoutError):
             logger.debug("the owner of a deleted object stays in the ledger")
 
@@ -118,10 +115,7 @@ class ObjectOwners:
 
     def close(self) -> None:
         """Ends the threads, without waiting for those that wait for the database."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _run(self, work: Callable[[], R], seconds: float) -> R:
-        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(self._threads, work), seconds)
+        self._threads.close()
 
     def _remembered(self, ids: Collection[str]) -> dict[str, Owner]:
         found = {}

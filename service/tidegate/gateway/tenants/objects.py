@@ -1,5 +1,6 @@
 """Wraps the gateway: calls about objects see and change only those of their tenant."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from tidegate.gateway.tenants.responses import ReadResponse, lookup, readable
 from tidegate.gateway.tenants.routes import ObjectRoute, object_route
 from tidegate.gateway.tenants.tenants import Tenants, not_found
 from tidegate.http.asgi import App, Message, Receive, Send
+from tidegate.http.content_coding import Decoder, content_codings
 
 __all__ = ["TenantObjects"]
 
@@ -126,17 +128,22 @@ class TenantObjects:
     async def _read_results(self, route: ObjectRoute, scope: Message, receive: Receive, send: Send) -> None:
         """Relays the results of a batch. Files that they name belong to the owner of the batch."""
         objects = MessageObjects(partial(self._tenants.inherit, route.id))
+        decoder: Decoder | None = None
 
         async def read_and_send(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                await objects.feed(message.get("body", b""))
+            nonlocal decoder
+            if message["type"] == "http.response.start":
+                with suppress(ValueError):  # a coding that was not asked for
+                    decoder = Decoder(content_codings(message["headers"]))
+            elif decoder is not None:
+                with suppress(ValueError):  # the body does not match its coding
+                    for piece in decoder.feed(message.get("body", b"")):
+                        await objects.feed(piece)
                 if not message.get("more_body", False):
                     await objects.end()
             await send(message)
 
-        headers = [field for field in scope["headers"] if field[0] != b"accept-encoding"]
-        scope.get("state", {}).pop("fields", None)
-        await self._gateway({**scope, "headers": headers}, receive, read_and_send)
+        await self._gateway(scope, receive, read_and_send)
 
 
 def _may_create(route: ObjectRoute, method: str) -> bool:
