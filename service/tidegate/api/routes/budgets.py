@@ -12,7 +12,7 @@ from tidegate.core.domain.budget import BudgetSnapshot, BudgetUnit, Each
 from tidegate.core.domain.caller import Caller
 from tidegate.core.pricing.price_list import MICRO_USD
 
-__all__ = ["BUDGETS_PATH", "budgets_left", "budgets_router"]
+__all__ = ["BUDGETS_PATH", "budgets_left", "budgets_of", "budgets_router"]
 
 BUDGETS_PATH: Final = "/api/system/budgets"
 
@@ -40,10 +40,14 @@ def budgets_router(services: Services) -> APIRouter:
 
 
 def budgets_left(services: Services, caller: Caller | None = None) -> list[dict[str, Any]]:
+    """As `budgets_of`, as objects."""
+    return [_as_json(budget) for budget in budgets_of(services, caller)]
+
+
+def budgets_of(services: Services, caller: Caller | None = None) -> list[BudgetSnapshot]:
     """What is left of all budgets, or of those that count the calls of one caller; the least first."""
-    found = services.store.budgets_now()
-    shown = sorted(found, key=lambda budget: budget.remaining_ratio)
-    return [_as_json(budget) for budget in shown if caller is None or _concerns(budget, caller)]
+    found = sorted(services.store.budgets_now(), key=lambda budget: budget.remaining_ratio)
+    return [budget for budget in found if caller is None or _concerns(budget, caller)]
 
 
 def _concerns(budget: BudgetSnapshot, caller: Caller) -> bool:

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from tidegate.api import usage_page as package
 from tidegate.api.access import reader_of
 from tidegate.api.problems import AccessDenied
+from tidegate.api.routes.budgets import budgets_of
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage import NO_LEDGER
 from tidegate.api.services import Ledger, Services
@@ -58,6 +59,7 @@ def usage_page_router(services: Services) -> APIRouter:
                 asked = replace(asked, team=None, caller=None)
             query = _query(asked, now, only_caller)
             view = await calls.run(lambda: _view(services, ledger, query, asked, only_caller))
+            view = replace(view, budgets=budgets_of(services, reader))
         except (Refusal, AccessDenied, LedgerUnavailable, ConfigurationError) as error:
             return _problem(error)
         return _page(200, usage_page(view))
@@ -98,8 +100,8 @@ def _view(services: Services, ledger: Ledger, query: UsageQuery, asked: Asked, o
         {name: _names(name, groups, getattr(asked, name)) for name in FILTERS},
         ledger.sessions(query, _SESSIONS) if asked.model is None else (),
         pauses,
-        services.price_sources,
-        only_caller,
+        prices=services.price_sources,
+        only_caller=only_caller,
     )
 
 

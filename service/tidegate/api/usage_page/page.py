@@ -33,11 +33,11 @@ def message_page(title: str, text: str) -> str:
 
 
 def _sections(view: View) -> Sequence[Content]:
-    paused = sections.pauses(view)
+    now = sections.pauses(view), sections.budgets(view)
     if view.overview.total.calls == 0 and not view.overview.groups:
         empty = "No calls in this period"
         hint = "with this team, caller and model." if view.asked.is_filtered else "have reached Tidegate so far."
-        return paused, tag("section", tag("h2", empty), tag("p", f"None {hint} Choose another period above."))
+        return now, tag("section", tag("h2", empty), tag("p", f"None {hint} Choose another period above."))
     parts = (
         sections.totals,
         sections.over_time,
@@ -46,7 +46,7 @@ def _sections(view: View) -> Sequence[Content]:
         sections.refusals,
         sections.sessions,
     )
-    return paused, [part(view) for part in parts]
+    return now, [part(view) for part in parts]
 
 
 def _periods(view: View) -> Html:

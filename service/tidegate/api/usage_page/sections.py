@@ -8,10 +8,11 @@ from tidegate.api.usage_page.formats import as_cost, as_count, as_day, as_share,
 from tidegate.api.usage_page.markup import Content, Html, tag
 from tidegate.api.usage_page.tables import Table
 from tidegate.api.usage_page.view import View, sum_by
+from tidegate.core.domain.budget import BudgetUnit
 from tidegate.core.domain.cause import Cause
 from tidegate.core.ports.usage_sink import UsageGroup
 
-__all__ = ["by_whom", "over_time", "pauses", "refusals", "sessions", "totals", "waits"]
+__all__ = ["budgets", "by_whom", "over_time", "pauses", "refusals", "sessions", "totals", "waits"]
 
 _DAY_SECONDS: Final = 86_400
 _MAX_BARS: Final = 100
@@ -82,6 +83,29 @@ def pauses(view: View) -> Html | None:
         for each in view.pauses
     ]
     return _section("paused", "Paused now", tag("ul", lines), class_="notice")
+
+
+def budgets(view: View) -> Html | None:
+    """What is left of budgets; None if there are none."""
+    if not view.budgets:
+        return None
+    rows = []
+    for each in view.budgets[:_MAX_ROWS]:
+        shown = as_cost if each.rule.unit is BudgetUnit.USD else as_count
+        used = max(0, each.spent + each.reserved)
+        rows.append(
+            (
+                [each.rule.name, f": {each.subject}" if each.subject else None],
+                bar(used / each.rule.limit),
+                shown(max(0, each.remaining)),
+                shown(each.rule.limit),
+                as_share(used, each.rule.limit),
+                "never" if each.ends is None else as_time(each.ends),
+            )
+        )
+    more = f", the {_MAX_ROWS} with the least left of {len(view.budgets)}" if len(view.budgets) > _MAX_ROWS else ""
+    head = ("Budget", "", "Left", "Of", "Used", "Begins anew (UTC)")
+    return _section("budgets", "Budgets", Table("budgets-table", f"What is left now{more}", head, rows).html())
 
 
 def over_time(view: View) -> Html:

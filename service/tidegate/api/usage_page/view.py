@@ -6,6 +6,7 @@ from datetime import date
 from typing import Final
 from urllib.parse import urlencode
 
+from tidegate.core.domain.budget import BudgetSnapshot
 from tidegate.core.domain.pause import Pause
 from tidegate.core.ports.usage_sink import SessionUsage, UsageGroup, UsageOverview
 
@@ -46,6 +47,7 @@ class View:
         choices: the names to choose from, by team, caller and model.
         sessions: the most expensive sessions.
         pauses: what is paused now.
+        budgets: what is left of budgets, the least first.
         prices: where prices are from, and when they were read.
         only_caller: the name of the caller who sees the page, and only its own usage; None: all is shown.
     """
@@ -57,6 +59,7 @@ class View:
     choices: dict[str, Sequence[str]]
     sessions: Sequence[SessionUsage] = ()
     pauses: Sequence[Pause] = ()
+    budgets: Sequence[BudgetSnapshot] = ()
     prices: Sequence[tuple[str, date]] = ()
     only_caller: str | None = None
 

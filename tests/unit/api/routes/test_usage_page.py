@@ -14,6 +14,7 @@ from support.asgi_client import Answer, call
 from support.usage_pages import DAY, NOW, PageLedger, group
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
+from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, Each, Period
 from tidegate.core.domain.errors import LedgerUnavailable
 from tidegate.core.domain.pause import Pause, PauseKind
 from tidegate.core.ports.usage_sink import SessionUsage, UsageQuery
@@ -139,6 +140,27 @@ def test_the_page_needs_nothing_but_its_style_and_allows_nothing_else(services: 
     assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
     assert b"url(" not in style.body
     assert b"@import" not in style.body
+
+
+def test_what_is_left_of_budgets_is_shown_to_those_whom_they_concern(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month = BudgetRule("monthly", BudgetUnit.USD, 500_000_000, Period.MONTH)
+    each = BudgetRule("each", BudgetUnit.TOKENS, 100_000, each=Each.CALLER)
+    found = [
+        BudgetSnapshot(month, "", 123_000_000, 2_000_000, NOW + DAY),
+        BudgetSnapshot(each, "web", 99_000, 6_000, None),
+        *(BudgetSnapshot(each, f"c{number}", 0, 0, None) for number in range(20)),
+    ]
+    monkeypatch.setattr(services.store, "budgets_now", lambda: found)
+    rows = read(ask(services)).rows["What is left now, the 20 with the least left of 22"]
+    assert rows[:3] == [
+        ["Budget", "", "Left", "Of", "Used", "Begins anew (UTC)"],
+        ["each: web", "", "0", "100.0 k", "105 %", "never"],
+        ["monthly", "", "$375.00", "$500.00", "25 %", "19 Nov 2026, 11:06"],
+    ]
+    own = read(ask(services, key="web-key")).rows["What is left now"]
+    assert [row[0] for row in own] == ["Budget", "each: web", "monthly"]
 
 
 def test_a_caller_sees_its_own_usage_only_whatever_it_asks_for(services: Services, ledger: PageLedger) -> None:
