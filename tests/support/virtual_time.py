@@ -47,6 +47,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0 and len(self._fd_to_key) == 1:  # type: ignore[attr-defined]  # get_map() is slow
+            return []  # only the loop's own descriptor, which wakes it: it is awake
         patience_s = _THREAD_PATIENCE_S if timeout is None or self.threads_at_work else 0
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0 if timeout == 0 else patience_s)
         if ready or timeout == 0:

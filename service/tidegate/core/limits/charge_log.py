@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, NamedTuple, Self
 
 from msgspec import Struct
@@ -81,16 +82,24 @@ class ChargeLog:
         Merging dates charges back by less than 0.95 s. So a replay returns a level that is too high by less than the
         refill of that time, and charges of that time may count as earlier ones.
         """
-        slots = [
-            (now_ns - at_ns, before) for b in self._blocks for at_ns, before in zip(b.times, b.before, strict=True)
-        ]
-        if len(slots) > _BLOCK and not exact:
-            apart = [slot for slot in slots if slot[0] <= _KEPT_NS][:1]
-            for slot in slots:
-                if apart and slot[0] <= apart[-1][0] - _DUMPED_NS:
-                    apart.append(slot)
-            slots = apart
+        merged = len(self) > _BLOCK and not exact
+        slots = self._slots_apart(now_ns) if merged else self._slots(now_ns)
         return ChargeLogState(self.total, tuple(slots))
+
+    def _slots(self, now_ns: int) -> Iterator[tuple[int, int]]:
+        for block in self._blocks:
+            yield from zip((now_ns - at_ns for at_ns in block.times), block.before, strict=True)
+
+    def _slots_apart(self, now_ns: int) -> Iterator[tuple[int, int]]:
+        """The first slot of the last two minutes, and each next one that is at least 0.95 s later."""
+        due_ns = now_ns - _KEPT_NS
+        for block in self._blocks:
+            index = bisect_left(block.times, due_ns)
+            while index < len(block.times):
+                at_ns = block.times[index]
+                yield now_ns - at_ns, block.before[index]
+                due_ns = at_ns + _DUMPED_NS
+                index = bisect_left(block.times, due_ns, index)
 
     @classmethod
     def restore(cls, state: ChargeLogState, now_ns: int) -> Self:
