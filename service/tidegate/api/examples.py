@@ -24,6 +24,7 @@ __all__ = [
     "QUEUE_EXAMPLE",
     "RELOAD_EXAMPLE",
     "ROTATE_KEY_EXAMPLES",
+    "SESSIONS_EXAMPLE",
     "STATUS_EXAMPLE",
     "USAGE_EXAMPLE",
 ]
@@ -215,6 +216,21 @@ USAGE_EXAMPLE: Final[dict[str, Any]] = {
     "groups": [{"caller": "team-a", **_USAGE_SUMS}],
     "total": _USAGE_SUMS,
     "prices": [{"source": "model pages and pricing page on platform.claude.com", "read_on": "2026-10-24"}],
+}
+
+SESSIONS_EXAMPLE: Final[dict[str, Any]] = {
+    "sessions": [
+        {
+            "session": "5f0c61d2-a9b4-4d0e-9a55-0d6f0c1f3a77",
+            "caller": "nightly",
+            "team": "data",
+            "first_at": "2026-12-01T02:00:00+00:00",
+            "last_at": "2026-12-01T04:31:07+00:00",
+            "answers": 212,
+            "tokens": {"input": 204_000, "output": 98_500, "cache_read": 9_870_000, "cache_creation": 420_000},
+            "cost_usd": 18.21,
+        }
+    ]
 }
 
 KEY_EXAMPLE: Final[dict[str, Any]] = {

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,8 +14,12 @@ from tidegate.core.ports.usage_sink import UsageGroup, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import MICRO_USD
 from tidegate.settings import load_settings
 
+if TYPE_CHECKING:
+    from tidegate.ledger.database import Database
+
 __all__ = ["ledger", "usage"]
 
+_SESSIONS: Final = 20
 _BAR_COLUMNS: Final = 24
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _HEAD: Final = ("cost", "share", "calls", "refused", "input", "output", "cache read", "cached")
@@ -26,7 +30,8 @@ _HEAD: Final = ("cost", "share", "calls", "refused", "input", "output", "cache r
 @click.option("--since", default="7d", help=f"Beginning: {MOMENT_TEXT}.")
 @click.option("--until", help="End, in the same forms; default: now.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="Form of output.")
-def usage(by: str, since: str, until: str | None, form: str) -> None:
+@click.option("--sessions", is_flag=True, help="List the 20 most expensive sessions, instead of groups.")
+def usage(by: str, since: str, until: str | None, form: str, *, sessions: bool) -> None:
     """Print who used how much, from the database of the ledger.
 
     The command reads the database that its own configuration names: TIDEGATE_DATABASE_URL, or `ledger.sqlite` in
@@ -36,6 +41,9 @@ def usage(by: str, since: str, until: str | None, form: str) -> None:
 
     query = usage_query(by, since, until, time.time(), prefix="--")
     database = ledger_database(load_settings().settings)
+    if sessions:
+        _print_sessions(database, query, form)
+        return
     from tidegate.ledger.usage_report import report  # noqa: PLC0415 - SQLAlchemy is an extra
 
     found = report(database, query)
@@ -45,6 +53,20 @@ def usage(by: str, since: str, until: str | None, form: str) -> None:
         click.echo(as_csv(query, found), nl=False)
     else:
         click.echo("\n".join(_table(query, found)))
+
+
+def _print_sessions(database: "Database", query: UsageQuery, form: str) -> None:
+    """Prints the most expensive sessions as a table, or as JSON."""
+    from tidegate.api.routes.usage_format import shown_session  # noqa: PLC0415 - for this command only
+    from tidegate.ledger.sessions import expensive_sessions  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    if form == "csv":
+        raise ConfigurationError("--format", form, "table or json, with --sessions")
+    found = [shown_session(each) for each in expensive_sessions(database, query, _SESSIONS)]
+    if form == "json":
+        click.echo(json.dumps({"sessions": found}, indent=2, ensure_ascii=False))
+    for each in found if form == "table" else ():
+        click.echo(f"{_cost(each['cost_usd']):>12}  {each['last_at']}  {each['caller']}  {each['session']}")
 
 
 @click.group()
@@ -93,8 +115,11 @@ def _weight(group: UsageGroup, total: UsageGroup) -> int:
 def _figures(group: UsageGroup, share: float) -> tuple[str, ...]:
     counts = (group.calls, group.refused, group.input_tokens, group.output_tokens, group.cache_read_tokens)
     dollars = group.cost_micro_usd / MICRO_USD
-    cost = f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.4f}"
-    return (cost, f"{share:.0%}", *(f"{count:,}" for count in counts), f"{group.cache_share:.0%}")
+    return (_cost(dollars), f"{share:.0%}", *(f"{count:,}" for count in counts), f"{group.cache_share:.0%}")
+
+
+def _cost(dollars: float) -> str:
+    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.4f}"
 
 
 def _bar(share: float) -> str:

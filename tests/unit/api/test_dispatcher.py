@@ -295,7 +295,7 @@ def test_openapi_has_an_example_for_every_api_route() -> None:
         if path.startswith("/api/")
         for method, operation in methods.items()
     }
-    assert len(operations) == 17
+    assert len(operations) == 18
     schemas = create_api(make_services()).openapi()["components"]["schemas"]
     for operation in operations.values():
         responses = operation["responses"]

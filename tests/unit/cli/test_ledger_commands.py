@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import structs
 
 from support.ledgers import NIGHTLY, WEB, answered, ended, everything, hear
 from tidegate.cli.commands import commands
@@ -38,7 +39,8 @@ def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     database, clock = Database.in_folder(folder), SystemClock()
     recorder = UsageRecorder(clock, PriceList.bundled())
     usage = Usage(3_000_000), Usage(1_000_000, cache_read_tokens=1_000_000)
-    hear(recorder, ended(WEB), answered(usage[0], WEB), ended(NIGHTLY), answered(usage[1], NIGHTLY))
+    in_session = structs.replace(answered(usage[1], NIGHTLY), session="s-1")
+    hear(recorder, ended(WEB), answered(usage[0], WEB), ended(NIGHTLY), in_session)
     assert UsageWriter(database, recorder, clock).write()
     database.close()
     return folder
@@ -46,6 +48,15 @@ def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(commands, arguments)
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_the_most_expensive_sessions_are_listed() -> None:
+    (line,) = run("usage", "--sessions").output.splitlines()
+    assert [line.split()[index] for index in (0, 2, 3)] == ["$0.5500", "nightly", "s-1"]
+    (session,) = json.loads(run("usage", "--sessions", "--format", "json").output)["sessions"]
+    assert (session["session"], session["answers"], session["tokens"]["cache_read"]) == ("s-1", 1, 1_000_000)
+    assert "table or json, with --sessions" in str(run("usage", "--sessions", "--format", "csv").exception)
 
 
 @pytest.mark.usefixtures("state_dir")

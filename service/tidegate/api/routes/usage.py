@@ -1,24 +1,26 @@
 """`/api/system/usage`: who used how much, from the ledger."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_browsers
 from tidegate.api.content_negotiation import prefers
-from tidegate.api.examples import USAGE_EXAMPLE
+from tidegate.api.examples import SESSIONS_EXAMPLE, USAGE_EXAMPLE
 from tidegate.api.routes.ledger_calls import LedgerCalls
-from tidegate.api.routes.usage_format import as_csv, as_json, usage_query
+from tidegate.api.routes.usage_format import as_csv, as_json, shown_session, usage_query
 from tidegate.api.services import Services
 
-__all__ = ["NO_LEDGER", "USAGE_PATH", "usage_router"]
+__all__ = ["NO_LEDGER", "SESSIONS_PATH", "USAGE_PATH", "usage_router"]
 
 USAGE_PATH: Final = "/api/system/usage"
 NO_LEDGER: Final = (
     "this service has no ledger: set TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL, and install tidegate[ledger]"
 )
+SESSIONS_PATH: Final = f"{USAGE_PATH}/sessions"
+_MAX_SESSIONS: Final = 1_000
 _CSV: Final = "text/csv"
 _JSON: Final = "application/json"
 
@@ -64,5 +66,26 @@ def usage_router(services: Services) -> APIRouter:
             {"source": source, "read_on": read_on.isoformat()} for source, read_on in services.price_sources
         ]
         return JSONResponse({**as_json(query, report), "prices": prices})
+
+    @router.get(
+        SESSIONS_PATH,
+        summary="The most expensive sessions",
+        responses={200: {"content": {_JSON: {"example": SESSIONS_EXAMPLE}}}},
+    )
+    async def sessions(
+        request: Request, since: str = "7d", limit: Annotated[int, Query(ge=1, le=_MAX_SESSIONS)] = 20
+    ) -> dict[str, Any]:
+        """The most expensive sessions of the last 30 days that were used since a time, with all their usage.
+
+        A session has the id that its client sends, or a hash of it if it is long or not plain. `since` is as for usage.
+        The key of a caller who is no admin sees its own sessions only.
+        """
+        ledger = services.ledger
+        if ledger is None:
+            raise HTTPException(501, NO_LEDGER)
+        caller = getattr(request.state, "caller", None)
+        label = None if caller is None else caller.label
+        query = usage_query("caller", since, None, services.clock.wall_seconds(), caller=label)
+        return {"sessions": [shown_session(each) for each in await calls.run(lambda: ledger.sessions(query, limit))]}
 
     return router

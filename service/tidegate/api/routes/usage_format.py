@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import moment
-from tidegate.core.ports.usage_sink import UsageGroup, UsageQuery, UsageReport
+from tidegate.core.ports.usage_sink import SessionUsage, UsageGroup, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import MICRO_USD
 
-__all__ = ["GROUPINGS", "WAIT_NAMES", "as_csv", "as_json", "shown_group", "usage_query"]
+__all__ = ["GROUPINGS", "WAIT_NAMES", "as_csv", "as_json", "shown_group", "shown_session", "usage_query"]
 
 GROUPINGS: Final = ("team", "caller", "model", "pool", "class", "hour", "day")
 """The properties by which usage can be grouped."""
@@ -81,6 +81,20 @@ def as_csv(query: UsageQuery, report: UsageReport) -> str:
 def shown_group(group: UsageGroup) -> dict[str, str]:
     """The values of the grouping columns as texts; times in ISO 8601."""
     return {name: _time(value) if isinstance(value, int) else value for name, value in group.group.items()}
+
+
+def shown_session(session: SessionUsage) -> dict[str, Any]:
+    """A session as an object."""
+    return {
+        "session": session.session,
+        "caller": session.caller,
+        "team": session.team,
+        "first_at": _time(session.first_at),
+        "last_at": _time(session.last_at),
+        "answers": session.answers,
+        "tokens": {kind: getattr(session, f"{kind}_tokens") for kind in _TOKENS},
+        "cost_usd": session.cost_micro_usd / MICRO_USD,
+    }
 
 
 def _sums(group: UsageGroup) -> dict[str, Any]:

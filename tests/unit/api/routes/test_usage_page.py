@@ -292,3 +292,25 @@ def test_usage_without_a_price_is_shared_by_calls(services: Services, ledger: Pa
     assert "12.3 k tokens of models without a known price are not in the cost." in page.text
     assert "Waits" not in page.text
     assert "Refusals" not in page.text
+
+
+def test_sessions_are_listed_for_programs_as_well(services: Services) -> None:
+    def sessions(key: str) -> Answer:
+        path = "/api/system/usage/sessions?since=7d&limit=5"
+        return asyncio.run(call(create_app(services), "GET", path, headers={"x-api-key": key}))
+
+    assert sessions("boss-key").json()["sessions"] == [
+        {
+            "session": "s-1",
+            "caller": "nightly",
+            "team": "data",
+            "answers": 7,
+            "cost_usd": 3.0,
+            "first_at": "2026-11-18T11:05:10+00:00",
+            "last_at": "2026-11-18T11:05:40+00:00",
+            "tokens": {"input": 1, "output": 2, "cache_read": 3, "cache_creation": 4},
+        }
+    ]
+    assert sessions("web-key").json() == {"sessions": []}
+    services.ledger = None
+    assert sessions("boss-key").status == 501
