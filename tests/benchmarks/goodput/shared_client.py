@@ -30,7 +30,7 @@ class SharedClient(TidegateClient):
         observer: Observer | None,
         waits: list[PredictedWait],
     ) -> None:
-        self._shared = SharedStore(log, clock, pools, replica=name)
+        self._shared = SharedStore(log, clock, pools, replica=name, random=rng.random)
         super().__init__(connection, rng, clock, self._shared, observer, waits, name)
         self._start = asyncio.create_task(self._shared.start())
 

@@ -8,6 +8,8 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct, structs
 
+from tidegate.core.accounts.budget_meter import MeterState
+from tidegate.core.domain.budget import BudgetRule, BudgetWindow, Each, Spender
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.demand import Demand
 from tidegate.core.queue.flow_state import FlowState
@@ -26,8 +28,8 @@ _REMEMBERED: Final = 10_000
 class Pseudonyms:
     """Gives sessions, agents and callers without a configured name other names. Equal names stay equal.
 
-    The new names are keyed hashes, and the key is forgotten with this object: nobody can find out the old ones. Names
-    of admins who have set limits are left out.
+    The new names are keyed hashes, and the key is forgotten with this object: nobody can find out the old ones. The
+    names of admins who have set limits, and of contacts of budgets, are left out.
 
     Args:
         key: random.
@@ -42,13 +44,10 @@ class Pseudonyms:
         return self._hide(value)  # type: ignore[no-any-return]
 
     def _hide(self, value: Any) -> Any:
-        if isinstance(value, Demand):
-            names = {"session": self._hidden(value.session), "agent": self._hidden(value.agent)}
-            return structs.replace(value, caller=self._caller(value.caller), **names)
-        if isinstance(value, FlowState):
-            return self._flow(value)
         if isinstance(value, Struct):
-            return structs.replace(value, by="") if isinstance(value, SetAtRuntime) else self._struct(value)
+            return self._struct(value)
+        if isinstance(value, Spender):
+            return value._replace(session=self._hidden(value.session))
         if type(value) is dict:
             return {self._hide(name): self._hide(each) for name, each in value.items()}
         if type(value) in {tuple, list}:
@@ -56,9 +55,37 @@ class Pseudonyms:
         return self._caller_name(value) if type(value) is str else value
 
     def _struct(self, value: Struct) -> Struct:
-        fields = {name: getattr(value, name) for name in value.__struct_fields__}
-        changed = {name: new for name, old in fields.items() if (new := self._hide(old)) is not old}
+        changed: dict[str, Any] = {}
+        match value:
+            case FlowState():
+                caller, session, role, agent = value.path
+                path = self._caller_name(caller), self._hidden(session), role, self._hidden(agent)
+                changed = {"path": path, "children": self._hide(value.children)}
+            case Demand():
+                names = {"session": self._hidden(value.session), "agent": self._hidden(value.agent)}
+                changed = {"caller": self._caller(value.caller), **names}
+            case SetAtRuntime():
+                changed = {"by": ""}
+            case BudgetRule():
+                changed = {"contact": ""}
+            case BudgetWindow():
+                spent = value.spent and {self._subject(value.rule, name): units for name, units in value.spent.items()}
+                changed = {"rule": self._hide(value.rule), "spent": spent}
+            case MeterState():
+                rule = value.window.rule
+                budgets = (structs.replace(each, subject=self._subject(rule, each.subject)) for each in value.budgets)
+                changed = {"window": self._hide(value.window), "budgets": tuple(budgets)}
+            case _:
+                fields = {name: getattr(value, name) for name in value.__struct_fields__}
+                changed = {name: new for name, old in fields.items() if (new := self._hide(old)) is not old}
         return structs.replace(value, **changed) if changed else value
+
+    def _subject(self, rule: BudgetRule, subject: str) -> str:
+        """The subject of a budget, as `BudgetRule.subject` writes it."""
+        if rule.each is not Each.SESSION:
+            return subject
+        caller, separator, session = subject.partition("/")
+        return f"{caller}{separator}{self._hidden(session)}"
 
     def _caller(self, caller: Caller) -> Caller:
         name = self._caller_name(caller.name)
@@ -66,11 +93,6 @@ class Pseudonyms:
 
     def _caller_name(self, name: str) -> str:
         return f"key-{self._hidden(name)}" if _MADE_FROM_KEY.fullmatch(name) else name
-
-    def _flow(self, flow: FlowState) -> FlowState:
-        caller, session, role, agent = flow.path
-        path = self._caller_name(caller), self._hidden(session), role, self._hidden(agent)
-        return structs.replace(flow, path=path, children=self._hide(flow.children))
 
     def _hash(self, name: str) -> str:
         return hashlib.blake2b(name.encode(), key=self._key, digest_size=_DIGITS_BYTES).hexdigest() if name else ""
