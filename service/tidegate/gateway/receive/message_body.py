@@ -53,6 +53,7 @@ class Block(Struct, gc=False):
     cache_control: Raw = ABSENT
     source: Raw = ABSENT
     content: Raw = ABSENT
+    file_id: Raw = ABSENT
 
 
 class Message(Struct, gc=False):
@@ -75,6 +76,7 @@ class _Fields(Struct, gc=False):
     tools: list[Block] | None = None
     tool_choice: Raw = ABSENT
     cache_control: Raw = ABSENT
+    container: Raw = ABSENT
 
 
 class MessageBody(_Fields, gc=False):
@@ -101,7 +103,10 @@ class MessageBody(_Fields, gc=False):
             for message in self.messages or ()
             if message != _PLAIN and type(message.content) is list
             for block in message.content
-            if block.cache_control is not ABSENT or block.source is not ABSENT or block.content is not ABSENT
+            if block.cache_control is not ABSENT
+            or block.source is not ABSENT
+            or block.content is not ABSENT
+            or block.file_id is not ABSENT
         ]
 
 
@@ -195,6 +200,7 @@ def _texts(body: _TextBody) -> MessageBody:
         body.tools,
         body.tool_choice,
         body.cache_control,
+        body.container,
         _content(body.system),
         None if body.messages is None else [Message(_content(message.content)) for message in body.messages],
     )

@@ -39,6 +39,8 @@ class PreparedCall(Struct):
         shape: what its price depends on; None if it only counts as a request.
         streams: whether an event stream is requested.
         model: the model that it names; empty if it names none.
+        names_objects: whether it may name objects that belong to a tenant.
+        creates_objects: whether the response to a Messages call may name new objects.
     """
 
     request: TransportRequest
@@ -46,6 +48,8 @@ class PreparedCall(Struct):
     shape: MessageShape | None = None
     streams: bool = False
     model: str = ""
+    names_objects: bool = True
+    creates_objects: bool = False
 
     @property
     def replayable(self) -> bool:
@@ -70,6 +74,7 @@ async def prepare_call(
     *,
     timeout_seconds: float,
     add_body_bytes: Callable[[int], None],
+    finds_objects: bool = False,
 ) -> PreparedCall:
     """Reads a request, and prepares what is sent upstream and at which price.
 
@@ -83,6 +88,7 @@ async def prepare_call(
         headers: header fields for the upstream.
         timeout_seconds: how long a body that is read whole may take to arrive.
         add_body_bytes: called with the number of bytes of such a body as they are read into memory.
+        finds_objects: whether to find out if a Messages body names or creates objects.
 
     Raises:
         Refusal: raised by `add_body_bytes`; or FORBIDDEN, the caller may not use the model.
@@ -104,8 +110,10 @@ async def prepare_call(
         request = TransportRequest(method, target, headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
             _check_models(call, body)
-            return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
-        message = await read_message(body)
+            names_objects = finds_objects and await _may_name_objects(body)
+            pool = endpoint_pool(scope["method"], scope["path"])
+            return PreparedCall(request, pool, names_objects=names_objects)
+        message = await read_message(body, finds_objects=finds_objects)
         check_model(call.caller, message.model)
         model = fast_model(message.model) if message.is_fast else message.model
         return PreparedCall(
@@ -114,6 +122,8 @@ async def prepare_call(
             MessageShape(call.caller.name, model, message.size, message.max_tokens, message.prefixes),
             streams=message.stream,
             model=message.model,
+            names_objects=message.names_objects,
+            creates_objects=message.creates_objects,
         )
     if not length and b"transfer-encoding" not in call.fields:
         client_request.watch()
@@ -144,6 +154,14 @@ async def _read_whole(
     except TimeoutError:
         text = f"the body did not arrive within the {timeout_seconds:g} s that the call may take"
         raise InvalidCall(text, status=408, error_type="timeout_error") from None
+
+
+async def _may_name_objects(body: bytes) -> bool:
+    """Whether the body of a token count may name objects."""
+    try:
+        return (await read_message(body, finds_objects=True)).names_objects
+    except InvalidCall:  # the upstream will refuse it
+        return True
 
 
 def _check_models(call: Call, body: bytes) -> None:

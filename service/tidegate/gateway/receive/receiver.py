@@ -23,7 +23,7 @@ from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
 from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
-from tidegate.gateway.receive.request import MESSAGES_ROUTE, OTHER_ROUTE, InvalidCall, check_target
+from tidegate.gateway.receive.request import OTHER_ROUTE, InvalidCall, check_target
 from tidegate.gateway.spending_headers import wants
 from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import Message
@@ -45,15 +45,11 @@ class BodyReferences(Protocol):
         """Whether a call with these header fields may name objects that belong to a tenant."""
         ...
 
-    def may_create_objects(self, body: bytes) -> bool:
-        """Whether the response to this body of a Messages call may name new objects."""
-        ...
-
     async def check_fields(self, caller: Caller, fields: Fields) -> None:
         """Checks the header fields."""
         ...
 
-    async def check(self, caller: Caller, route: str, body: bytes) -> None:
+    async def check(self, caller: Caller, body: bytes) -> None:
         """Checks a whole body."""
         ...
 
@@ -134,6 +130,7 @@ class Receiver:
         call.deadline_ns = call.started_ns + to_ns(left_seconds)
         call.names_timeout = names_timeout(call.fields)
         call.wants_cost, call.wants_budgets = wants(call.fields, b"cost"), wants(call.fields, b"budget")
+        has_tenants = self._references is not None and self._references.are_read(call.fields)
         prepared = await prepare_call(
             scope,
             client_request,
@@ -141,8 +138,9 @@ class Receiver:
             self._upstream_headers(call, scope, hops),
             timeout_seconds=left_seconds,
             add_body_bytes=partial(self._caps.add_body_bytes, call),
+            finds_objects=has_tenants,
         )
-        if self._references is not None and self._references.are_read(call.fields):
+        if self._references is not None and has_tenants:
             await self._check_references(self._references, call, prepared, left_seconds)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
@@ -179,6 +177,8 @@ class Receiver:
         """
         await references.check_fields(call.caller, call.fields)
         request, body = prepared.request, prepared.request.body
+        if not prepared.names_objects and not prepared.creates_objects:
+            return
         if not isinstance(body, bytes) and (request.content_length or 0) <= KEPT_BYTES:
             add_body_bytes, asked_ns = partial(self._caps.add_body_bytes, call), self._clock.monotonic_ns()
             body = await read_start(body, add_body_bytes=add_body_bytes, timeout_seconds=timeout_seconds)
@@ -186,9 +186,10 @@ class Receiver:
         if not isinstance(body, bytes):
             prepared.request = replace(request, body=references.checked(call.caller, body))
             return
-        await references.check(call.caller, call.route, body)
+        if prepared.names_objects:
+            await references.check(call.caller, body)
         prepared.request = replace(request, body=body, content_length=None)
-        if call.route == MESSAGES_ROUTE and references.may_create_objects(body):
+        if prepared.creates_objects:
             call.creates_objects = True
             prepared.request = uncompressed(prepared.request)
 

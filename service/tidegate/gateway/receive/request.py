@@ -16,6 +16,7 @@ from tidegate.core.pricing.prompt_size import PromptSize, tool_prompt_tokens
 from tidegate.gateway.receive.cache_prefixes import prefixes_of
 from tidegate.gateway.receive.media import media_in, size_of
 from tidegate.gateway.receive.message_body import ABSENT, MessageBody, part, read_body
+from tidegate.gateway.receive.named_files import may_create_objects, may_name_objects
 
 __all__ = [
     "BATCHES_ROUTE",
@@ -80,6 +81,8 @@ class MessageRequest(Struct, frozen=True, gc=False):
         prefixes: the prefixes of the prompt that may be cached; none if nothing is marked for caching.
         stream: whether an event stream is requested.
         is_fast: whether fast mode is requested, which has limits and prices of its own.
+        names_objects: whether it may name objects that belong to a tenant, if that is asked for.
+        creates_objects: whether its response may name new objects.
     """
 
     model: str
@@ -88,6 +91,8 @@ class MessageRequest(Struct, frozen=True, gc=False):
     prefixes: tuple[Prefix, ...] = ()
     stream: bool = False
     is_fast: bool = False
+    names_objects: bool = False
+    creates_objects: bool = False
 
 
 def route_of(path: str) -> str:
@@ -125,7 +130,7 @@ class _ToolChoice(Struct, gc=False):
 _TOOL_CHOICE: Final = Decoder(_ToolChoice).decode
 
 
-async def read_message(body: bytes) -> MessageRequest:
+async def read_message(body: bytes, *, finds_objects: bool = False) -> MessageRequest:
     """Reads a body of `POST /v1/messages`. While it reads a long one, other tasks run from time to time.
 
     If a body has more objects than any prompt, only its scalar members are read.
@@ -141,7 +146,7 @@ async def read_message(body: bytes) -> MessageRequest:
             is_crowded = await _count(partial(_objects, body), len(body), _MAX_OBJECTS) > _MAX_OBJECTS
     try:
         text, fields = read_body(body, only_outline=is_crowded)
-        return await _message(body, text, fields)
+        return await _message(body, text, fields, finds_objects=finds_objects)
     except RecursionError:
         raise InvalidCall("the body is nested too deeply to be read as JSON") from None
     except UnicodeDecodeError as error:
@@ -150,7 +155,7 @@ async def read_message(body: bytes) -> MessageRequest:
         raise InvalidCall(str(error)) from None
 
 
-async def _message(body: bytes, text: bytes, fields: MessageBody) -> MessageRequest:
+async def _message(body: bytes, text: bytes, fields: MessageBody, *, finds_objects: bool) -> MessageRequest:
     model = fields.model if isinstance(fields.model, str) else ""
     max_tokens = fields.max_tokens
     size = PromptSize(len(body))
@@ -169,6 +174,8 @@ async def _message(body: bytes, text: bytes, fields: MessageBody) -> MessageRequ
         prefixes,
         fields.stream is True,
         fields.speed == "fast",
+        finds_objects and await may_name_objects(fields, special),
+        finds_objects and may_create_objects(fields),
     )
 
 

@@ -9,17 +9,10 @@ from typing import Any, Final
 
 from tidegate.gateway.relay.json_reading import json_object
 
-__all__ = ["MessageObjects", "may_create_objects"]
+__all__ = ["MessageObjects"]
 
-_USES: Final = (b"code_execution", b'"container"')
-"""Every request that may lead to a container has one of them."""
 _NAMES: Final = (b'"file_id"', b'"container"')
 _MAX_LINE_BYTES: Final = 32 * 1024 * 1024
-
-
-def may_create_objects(body: bytes) -> bool:
-    """Whether the response to this body of a Messages call may name new objects."""
-    return any(use in body for use in _USES)
 
 
 class MessageObjects:

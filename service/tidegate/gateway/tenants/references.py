@@ -1,5 +1,6 @@
 """Finds the objects that the body of a request names: files, skills, agents, sessions and others."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Collection
@@ -7,8 +8,6 @@ from typing import Final
 
 from tidegate.core.domain.caller import Caller
 from tidegate.core.ports.transport import Fields
-from tidegate.gateway.receive.request import COUNT_TOKENS_ROUTE, MESSAGES_ROUTE
-from tidegate.gateway.tenants.message_objects import may_create_objects
 from tidegate.gateway.tenants.tenants import Tenants
 
 __all__ = ["References", "named_objects", "quoted_ids"]
@@ -23,13 +22,14 @@ _NAMING: Final = frozenset(
 _OF_CLIENTS: Final = frozenset({"input", "input_schema", "input_examples", "schema", "metadata"})
 """Members whose content is the client's own: it may look like anything."""
 _USER_PROFILE: Final = b"anthropic-user-profile-id"
-_MESSAGES: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
-_MARKERS: Final = tuple(f'"{name}"'.encode() for name in ("file_id", "skill_id", "container"))
-"""Bodies of Messages name objects only in these members."""
 _ESCAPE: Final = b"\\u00"
 _ESCAPED: Final = re.compile(rb"\\u00([3-7][0-9a-fA-F])")
 """An ASCII character that may be part of an id. No usual encoder escapes letters."""
 _QUOTED_ID: Final = re.compile(rb'"((?:file|skill|container)_[0-9A-Za-z]{8,64})"')
+_MAX_OBJECTS: Final = 20_000
+_MAX_VALUES: Final = 200_000
+"""So much is decoded in some 20 ms."""
+_SLICE_BYTES: Final = 64 * 1024
 _LONGEST_ID_BYTES: Final = 6 * 80
 """If each of its characters is escaped."""
 
@@ -49,25 +49,24 @@ class References:
         is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/")
         return not is_form and self._tenants.exist
 
-    def may_create_objects(self, body: bytes) -> bool:
-        """As the function `may_create_objects`."""
-        return may_create_objects(body)
-
     async def check_fields(self, caller: Caller, fields: Fields) -> None:
         """Checks the header fields; raises as `check`."""
         profile = fields.get(_USER_PROFILE)
         if profile is not None:
             await self._tenants.check(caller, [profile.decode("latin-1")])
 
-    async def check(self, caller: Caller, route: str, body: bytes) -> None:
-        """Checks a whole body.
+    async def check(self, caller: Caller, body: bytes) -> None:
+        """Checks a whole body. If it has too many parts to be decoded, it is searched like a long one.
 
         Raises:
             InvalidCall: 404, it names an object that the caller may not use.
             Refusal: LEDGER_UNAVAILABLE, the ledger cannot say.
         """
-        if route not in _MESSAGES or any(marker in body for marker in _MARKERS) or _ESCAPE in body:
+        if body.count(b"{") <= _MAX_OBJECTS and body.count(b",") <= _MAX_VALUES:
             await self._tenants.check(caller, named_objects(body))
+            return
+        async for _ in self.checked(caller, _slices(body)):
+            await asyncio.sleep(0)
 
     async def checked(self, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of a body that is too long to be kept. It ends with an error at an object of another tenant.
@@ -82,6 +81,11 @@ class References:
             await self._tenants.check_others(caller, quoted_ids(searched))
             tail = searched[-_LONGEST_ID_BYTES:]
             yield chunk
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _SLICE_BYTES):
+        yield body[start : start + _SLICE_BYTES]
 
 
 def named_objects(body: bytes) -> Collection[str]:

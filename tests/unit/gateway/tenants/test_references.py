@@ -1,5 +1,6 @@
 """Objects that requests name, and those that responses of Messages name as created."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.gateway import ANSWER, MESSAGE, Reply, sse
+from support.gateway import MESSAGE, Reply, sse
 from tidegate.core.ports.ownership import Owner
 from tidegate.gateway.receive.body_start import KEPT_BYTES
+from tidegate.gateway.receive.request import read_message
 from tidegate.gateway.tenants import message_objects
-from tidegate.gateway.tenants.message_objects import MessageObjects, may_create_objects
+from tidegate.gateway.tenants.message_objects import MessageObjects
 from tidegate.gateway.tenants.references import named_objects, quoted_ids
 from tidegate.gateway.tenants.routes import ObjectRoute, object_route
 from unit.gateway.tenants.test_objects import ANN, BATCH_REQUEST, BOB, Service, is_not_found, play
@@ -159,6 +161,25 @@ def test_a_long_body_is_searched_as_it_comes(known: Any) -> None:
     play(steps, Reply())
 
 
+@pytest.mark.parametrize("filler", [[{}] * 20_001, [1] * 200_001])
+def test_a_body_of_very_many_parts_is_searched(filler: list[Any]) -> None:
+    async def steps(service: Service) -> None:
+        service.ownership.known |= {THEIRS: BOB}
+        body = {"filler": filler, "resources": [{"file_id": THEIRS}]}
+        assert is_not_found(await service.ask("ann", "POST", "/v1/sessions", body), THEIRS)
+        assert (await service.ask("ann", "POST", "/v1/sessions", {"filler": filler})).status == 200
+
+    play(steps, Reply())
+
+
+def test_a_token_count_that_cannot_be_read_is_for_the_upstream() -> None:
+    async def steps(service: Service) -> None:
+        await service.ask("ann", "POST", "/v1/messages/count_tokens", b"{", **JSON)
+        assert service.sent() == ["POST /v1/messages/count_tokens"]
+
+    play(steps, Reply())
+
+
 def test_a_user_profile_in_the_header_must_be_the_callers() -> None:
     async def steps(service: Service) -> None:
         service.ownership.known |= {"uprof_1": ANN, "uprof_2": BOB}
@@ -243,11 +264,51 @@ def test_other_messages_are_not_searched() -> None:
     play(steps, Reply(chunks=(json.dumps({"type": "message", "content": [BLOCK]}).encode(),)))
 
 
-def test_a_request_says_whether_its_response_may_create_objects() -> None:
-    assert may_create_objects(json.dumps(CODE).encode())
-    assert may_create_objects(b'{"container": "container_1"}')
-    assert not may_create_objects(json.dumps(MESSAGE).encode())
-    assert ANSWER
+def read(**changes: Any) -> tuple[bool, bool]:
+    """Whether a Messages body is found to name, and to create objects."""
+    found = asyncio.run(read_message(json.dumps({**MESSAGE, **changes}).encode(), finds_objects=True))
+    return found.names_objects, found.creates_objects
+
+
+def content(*blocks: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(blocks)}]}
+
+
+TEXT = {"type": "text", "text": "file_id"}
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "a" * 400_000}}
+DOCUMENT = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, (False, False)),
+        (content(TEXT, IMAGE), (False, False)),
+        (
+            content({"type": "tool_result", "content": [TEXT, IMAGE]}, {"type": "tool_result", "content": "x"}),
+            (False, False),
+        ),
+        (content({"type": "tool_use", "input": {"file_id": "file_1"}}), (False, False)),
+        (content(TEXT, DOCUMENT), (True, False)),
+        (content({"type": "container_upload", "file_id": "file_1"}), (True, False)),
+        (content({"type": "tool_result", "content": [TEXT, DOCUMENT]}), (True, False)),
+        (content({"type": "document", "source": {"type": "content", "content": [DOCUMENT]}}), (True, False)),
+        (content(BLOCK), (True, False)),
+        (content({"type": "odd", "source": [1]}), (True, False)),
+        ({"messages": 1}, (True, False)),
+        ({"container": "container_1"}, (True, True)),
+        (CODE, (False, True)),
+    ],
+)
+def test_a_body_is_read_for_what_it_names_and_creates(changes: dict[str, Any], found: tuple[bool, bool]) -> None:
+    assert read(**changes) == found
+
+
+def test_a_long_text_before_a_file_hides_nothing() -> None:
+    text = {"role": "user", "content": "x" * 20_000}
+    assert read(messages=[text, *content(DOCUMENT)["messages"]]) == (True, False)
+    assert read(messages=[text], container="container_1") == (True, True)
+    assert read(messages=[text]) == (False, False)
 
 
 async def _never(_ids: list[str]) -> None:
