@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from support.postgresql_server import postgresql_server
 from support.service_and_simulator import service_and_simulator
-from support.service_process import run_to_end
+from support.service_process import run_to_end, running
 
 pytestmark = pytest.mark.ledger
 BODY = {"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
@@ -57,3 +58,33 @@ def test_a_paused_session_stops_and_goes_on_when_it_is_resumed(tmp_path: Path) -
             assert time.monotonic() < deadline
         changes = httpx2.get(f"{on.service.url}/api/system/audit").json()["changes"]
         assert [each["action"] for each in changes] == ["resume", "pause"]
+
+
+def test_a_pause_in_one_replica_is_in_effect_in_the_other_within_a_second(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with postgresql_server() as database:
+        variables = {"TIDEGATE_DATABASE_URL": database.new_database().replace("+psycopg", "")}
+        with (
+            running(tmp_path / "a", "serve", "--upstream", "simulator", **variables) as one,
+            running(tmp_path / "b", "serve", "--upstream", "simulator", **variables) as other,
+        ):
+
+            def becomes(status: int) -> None:
+                """Wait until the other replica answers so."""
+                deadline = time.monotonic() + PROMISED_SECONDS + BUSY_SECONDS
+                while True:
+                    answer = httpx2.post(
+                        f"{other.url}/v1/messages", json=BODY, headers={"anthropic-version": "2023-06-01"}, timeout=30
+                    )
+                    if answer.status_code == status:
+                        return
+                    assert time.monotonic() < deadline, answer.text
+
+            becomes(200)
+            pauses = f"{one.url}/api/system/pauses"
+            made = httpx2.post(pauses, json={"kind": "pool", "name": "haiku-5-5"})
+            assert made.status_code == 201, made.text
+            becomes(403)
+            assert httpx2.delete(f"{pauses}/pool/haiku-5-5").status_code == 200
+            becomes(200)

@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse, Response
 
 from tidegate.api import usage_page as package
 from tidegate.api.access import reader_of
-from tidegate.api.problems import AccessDenied
 from tidegate.api.routes.budgets import budgets_of
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage import NO_LEDGER
@@ -60,7 +59,7 @@ def usage_page_router(services: Services) -> APIRouter:
             query = _query(asked, now, only_caller)
             view = await calls.run(lambda: _view(services, ledger, query, asked, only_caller))
             view = replace(view, budgets=budgets_of(services, reader))
-        except (Refusal, AccessDenied, LedgerUnavailable, ConfigurationError) as error:
+        except (Refusal, LedgerUnavailable, ConfigurationError) as error:
             return _problem(error)
         return _page(200, usage_page(view))
 
@@ -110,21 +109,18 @@ def _names(name: str, groups: tuple[UsageGroup, ...], chosen: str | None) -> lis
     return sorted({str(group.group[name]) for group in groups} | {chosen or ""} - {""})
 
 
-def _problem(error: Refusal | AccessDenied | LedgerUnavailable | ConfigurationError) -> Response:
+def _problem(error: Refusal | LedgerUnavailable | ConfigurationError) -> Response:
     """The page for an error."""
     if isinstance(error, ConfigurationError):
         return _page(422, message_page("This address is not understood", str(error)))
     if isinstance(error, LedgerUnavailable):
-        text = (
-            f"{error}. Calls go on, and usage is kept in memory until the database works again. Reload the page then."
-        )
+        text = f"{error}. Usage is kept in memory until the database works again; reload the page then."
         return _page(503, message_page("The ledger does not answer", text), Cause.LEDGER_UNAVAILABLE)
-    cause = error.cause if isinstance(error, Refusal) else error.denial.cause
-    status = error.denial.status if isinstance(error, AccessDenied) else CAUSES[error.cause].status
-    if cause is Cause.UNAUTHENTICATED:
+    status = CAUSES[error.cause].status
+    if error.cause is Cause.UNAUTHENTICATED:
         text = "Log in with your key of Tidegate as the password. The user name does not matter."
-        return _page(status, message_page("A key is needed", text), cause, log_in=True)
-    return _page(status, message_page("Not allowed", str(error)), cause)
+        return _page(status, message_page("A key is needed", text), error.cause, log_in=True)
+    return _page(status, message_page("The page cannot be shown now", f"{error}."), error.cause)
 
 
 def _page(status: int, html: str, cause: Cause | None = None, *, log_in: bool = False) -> Response:

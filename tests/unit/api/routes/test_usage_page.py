@@ -11,6 +11,7 @@ import pytest
 
 from support.api_services import make_services
 from support.asgi_client import Answer, call
+from support.key_stores import FakeKeyStore
 from support.usage_pages import DAY, NOW, PageLedger, group
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
@@ -18,7 +19,7 @@ from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, 
 from tidegate.core.domain.errors import LedgerUnavailable
 from tidegate.core.domain.pause import Pause, PauseKind
 from tidegate.core.ports.usage_sink import SessionUsage, UsageQuery
-from tidegate.identity.identify import key_hash
+from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings, Settings
 
 CALLERS = (
@@ -182,6 +183,13 @@ def test_without_a_valid_key_the_browser_asks_for_one(key: str | None, services:
 
 def test_a_malformed_password_is_no_key(services: Services) -> None:
     assert ask(services, key=None, authorization="Basic !!!").status == 401
+
+
+def test_while_the_keys_are_not_known_the_page_says_so(services: Services) -> None:
+    services.identifier = Identifier((), FakeKeyStore(is_used=None))
+    answer = ask(services, key="anything")
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (503, "ledger_unavailable")
+    assert "the keys cannot be read from the ledger yet." in read(answer).text
 
 
 def test_programs_send_the_key_as_to_any_route(services: Services) -> None:
