@@ -3,6 +3,7 @@
 from tidegate.core.domain.dimension import MICRO, Dimension
 from tidegate.core.domain.limit_report import DimensionReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot
 from tidegate.core.limits.dimension_limit import DimensionLimit
@@ -38,6 +39,24 @@ def test_nothing_is_limited_on_a_guess() -> None:
 def test_a_configured_limit() -> None:
     made = limit(LimitSettings(per_minute=6_000, capacity=1_000))
     assert made.snapshot(0) == DimensionSnapshot(INPUT, 6_000, None, 6_000, 1_000, 1_000, "configured")
+
+
+def test_what_is_spare_is_the_refill_time_of_what_is_available_beside_a_request() -> None:
+    """100 tokens refill in a second at the configured limit, 50 at the reported one, of which a margin is kept."""
+    assert limit().spare_ns(100, 0) == 0, "nothing is limited"
+    made = limit(LimitSettings(6_000, 1_000))
+    made.charge(300, 0)
+    assert [made.spare_ns(units, 0) for units in (0, 200, 700, 800)] == [7 * S, 5 * S, 0, 0]
+    reported = limit()
+    learn(reported, DimensionReport(3_000, remaining=500, full_in_ns=0))
+    margin = reported.margin_micro / MICRO
+    assert margin > 0
+    spare = [round((500 - margin - units) * S / 50) for units in (0, 200)]
+    assert [reported.spare_ns(units, 0) for units in (0, 200, 600)] == [*spare, 0]
+    for settings, least in ((LimitSettings(6_000, 1_000), spare[0]), (LimitSettings(6_000, 100), S)):
+        reported.configure(settings, 0)
+        assert reported.spare_ns(0, 0) == least, "of both limits, the tighter one"
+    assert reported.spare_ns(50, 0) == S // 2
 
 
 def test_removing_the_only_limit_removes_the_bucket() -> None:

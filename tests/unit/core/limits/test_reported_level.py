@@ -78,3 +78,16 @@ def test_a_restored_level_has_the_settings_that_are_given() -> None:
     settings = ReportedLevelSettings(competitor_seconds=5.0)
     restored = ReportedLevel.restore(made.reported.dump(0), 0, Dimension.INPUT_TOKENS, FixedWindowVotes(), settings)
     assert (made.reported.margin(CAPACITY), restored.margin(CAPACITY)) == (320, 500)
+
+
+def test_the_dump_of_the_history_keeps_every_charge_and_report() -> None:
+    """A dump without it merges charges and leaves reports out when there are many."""
+    made = Reported(CAPACITY)
+    for number in range(400):
+        now_ns = number * S // 50
+        made.reported.charge(1, 0, now_ns)
+        made.observe(3_000, 10 * S, now_ns, is_first=not number)
+    now_ns = 8 * S
+    exact, condensed = made.reported.dump_history(now_ns), made.reported.dump(now_ns)
+    assert len(exact.charges.slots) > 128 > len(condensed.charges.slots)
+    assert len(exact.competing.at_response.points) > 64 >= len(condensed.competing.at_response.points)
