@@ -149,11 +149,12 @@ def _indented(source: str) -> str:
 def _difference(before: str, after: str) -> str:
     """The lines that differ."""
     sides = before.splitlines(), after.splitlines()
+    shortest = min(map(len, sides))
     same = 0
-    while sides[0][same] == sides[1][same]:
+    while same < shortest and sides[0][same] == sides[1][same]:
         same += 1
     ends = 1
-    while sides[0][-ends] == sides[1][-ends] and ends <= min(len(side) for side in sides) - same:
+    while ends <= shortest - same and sides[0][-ends] == sides[1][-ends]:
         ends += 1
     return " → ".join(
         " ".join(_COMMENT.sub("", line).strip() for line in side[same : len(side) - ends + 1]) for side in sides

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mutation.__main__ import LEFT_OUT
-from mutation.changes import MODULES, changes_of, modules_by_name
+from mutation.changes import MODULES, _difference, changes_of, modules_by_name
 
 
 def test_two_modules_of_one_name_are_refused() -> None:
@@ -29,6 +29,19 @@ def test_survivors_toml_names_modules_that_exist() -> None:
 def test_the_tests_that_are_left_out_exist(test: str) -> None:
     file, _, name = test.partition("::")
     assert not name or f"def {name}(" in (Path(__file__).parents[2] / file).read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [
+        ("a\nb\nc", "a\nx\nc", "b → x"),
+        ("a\nb  # why\nc", "a\nc", "b → "),
+        ("a\nb", "a", "b → "),
+        ("a\na\nb", "a\nb", "a → "),
+    ],
+)
+def test_a_change_is_described_by_the_lines_that_differ(before: str, after: str, difference: str) -> None:
+    assert _difference(before, after) == difference
 
 
 def test_protocols_have_nothing_to_change() -> None:
