@@ -3,10 +3,9 @@
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tidegate.core.domain.budget import BudgetRule, BudgetUnit, Each, OnExceed, Period
-from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LEAST_UNITS
 from tidegate.core.pricing.price_list import MICRO_USD
 from tidegate.settings.field_docs import FieldDoc, SettingsModel
@@ -66,12 +65,6 @@ class BudgetSettings(SettingsModel):
         FieldDoc(None, ", ".join(OnExceed), "beyond the limit, refuse calls, only warn, or lower them to class batch"),
     ] = OnExceed.REFUSE
     contact: Annotated[Text | None, FieldDoc(None, "any text", "who can raise it; refused callers read it")] = None
-
-    @model_validator(mode="after")
-    def _whole_tokens(self) -> "BudgetSettings":
-        if self.unit is BudgetUnit.TOKENS and not self.limit.is_integer():
-            raise ConfigurationError(f"budgets.{self.name}.limit", self.limit, "a whole number of tokens")
-        return self
 
     def rule(self) -> BudgetRule:
         """The budget that the entry describes."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import SecretStr, field_validator, model_validator
 
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
-from tidegate.core.domain.budget import BudgetRule
+from tidegate.core.domain.budget import BudgetRule, BudgetUnit
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
@@ -339,6 +339,9 @@ class Settings(RelaySettings):
         if any(budget.name == SESSION_BUDGET for budget in budgets):
             allowed = "another name: TIDEGATE_MAX_USD_PER_SESSION sets it"
             raise ConfigurationError("budgets", SESSION_BUDGET, allowed)
+        for number, budget in enumerate(budgets):
+            if budget.unit is BudgetUnit.TOKENS and not budget.limit.is_integer():
+                raise ConfigurationError(f"budgets[{number}].limit", budget.limit, "a whole number of tokens")
         return budgets
 
     @model_validator(mode="after")
