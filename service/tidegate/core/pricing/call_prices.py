@@ -30,11 +30,12 @@ class CallPrices:
     def expected(self, shape: MessageShape, cost: Cost, estimator: CostEstimator, now_ns: int) -> Spending:
         """What a call of this estimated cost will probably spend.
 
-        Input of a call that uses the cache is expected to be written to it, as far as it is not read from it.
+        Input of a call that writes to the cache is expected to be written to it, as far as it is not read from it.
         """
         read = written = 0
         if shape.prefixes:
-            read, written = estimator.cached_tokens(shape, now_ns), cost.input_tokens
+            read = estimator.cached_tokens(shape, now_ns)
+            written = cost.input_tokens if any(prefix.marked for prefix in shape.prefixes) else 0
         return self.of_usage(
             shape.model,
             Usage(cost.input_tokens - written, cost.output_tokens, read, written, fast=is_fast_pool(shape.model)),

@@ -1,0 +1,51 @@
+"""Metrics of budgets."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, Each
+from tidegate.core.domain.events import BudgetReached
+from tidegate.observe.metrics import budget_metrics
+from tidegate.observe.metrics.budget_metrics import BudgetMetrics
+
+USD = BudgetRule("day", BudgetUnit.USD, 5_000_000)
+EACH = BudgetRule("session", BudgetUnit.TOKENS, 100, each=Each.SESSION)
+
+
+def test_of_each_budget_the_subject_with_the_least_left_is_exported() -> None:
+    registry = CollectorRegistry()
+    left = [
+        BudgetSnapshot(USD, "", 4_000_000, 500_000, None),
+        BudgetSnapshot(EACH, "web/a", 10, 0, None),
+        BudgetSnapshot(EACH, "web/b", 70, 5, None),
+        BudgetSnapshot(EACH, "web/c", 60, 0, None),
+    ]
+    BudgetMetrics.registered(registry, lambda: left)
+    values = {
+        (name, budget): registry.get_sample_value(f"tidegate_budget_{name}", labels)
+        for budget, unit in (("day", "usd"), ("session", "tokens"))
+        for name, labels in (
+            ("limit", {"budget": budget, "unit": unit}),
+            ("spent", {"budget": budget, "unit": unit}),
+            ("remaining_ratio", {"budget": budget}),
+        )
+    }
+    assert values == {
+        ("limit", "day"): 5.0,
+        ("spent", "day"): 4.0,
+        ("remaining_ratio", "day"): 0.1,
+        ("limit", "session"): 100,
+        ("spent", "session"): 70,
+        ("remaining_ratio", "session"): 0.25,
+    }
+
+
+def test_thresholds_are_counted_up_to_a_number_of_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_metrics, "_MOST_BUDGETS", 1)
+    registry = CollectorRegistry()
+    ((_, handler),) = BudgetMetrics.registered(registry, list).handlers
+    for percent in (80, 100, 80):
+        handler(BudgetReached(percent, BudgetSnapshot(USD, "", 1, 0, None)))
+    name = "tidegate_budget_thresholds_total"
+    assert registry.get_sample_value(name, {"budget": "day", "percent": "80"}) == 2
+    assert registry.get_sample_value(name, {"budget": "day", "percent": "100"}) is None
