@@ -24,6 +24,8 @@ A replica that leaves, or that died, takes its waiters and leases along by `Leav
 that was thought dead, or that comes from another leader, continues by `Rejoin`.
 """
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from tidegate.core.domain.budget import BudgetWindow, Spender, Spending
@@ -58,6 +60,7 @@ __all__ = [
     "Step",
     "TurnBudgets",
     "Withdraw",
+    "lasting_part",
     "part_of",
     "replica_of",
 ]
@@ -266,6 +269,22 @@ class Folded(Struct, frozen=True, array_like=True):
     number: int
     answers: tuple[Answer, ...] = ()
     changes: tuple[Change, ...] = ()
+
+
+def lasting_part(steps: Iterable[Step]) -> tuple[tuple[LastingStep, ...], dict[str, Cost] | None]:
+    """The steps that last among those that were not folded, and what was used alone, by `Rejoin.alone`.
+
+    An earlier `Rejoin` that was not folded either has both in it.
+    """
+    lasting: list[LastingStep] = []
+    alone: dict[str, Cost] | None = None
+    for step in steps:
+        if isinstance(step, Rejoin):
+            lasting += step.steps
+            alone = step.alone if step.alone is not None else alone
+        elif isinstance(step, LastingStep):
+            lasting.append(step)
+    return tuple(lasting), alone
 
 
 def replica_of(lease_id: str) -> str:

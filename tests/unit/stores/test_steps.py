@@ -1,8 +1,11 @@
 """The steps of replicas as bytes, and which part of a change concerns a replica."""
 
+import asyncio
+
 import msgspec
 import pytest
 
+from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
@@ -12,6 +15,8 @@ from tidegate.core.domain.feedback import Failed, RateLimited, SpendCapped, Succ
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
 from tidegate.core.ports.store import Change
+from tidegate.stores.remote.follower import Follower
+from tidegate.stores.remote.messages import Message, Steps
 from tidegate.stores.steps import (
     Advance,
     Answer,
@@ -23,11 +28,13 @@ from tidegate.stores.steps import (
     Learn,
     Leave,
     LimitCallers,
+    Rejoin,
     Release,
     Reload,
     Reprice,
     Reserve,
     Withdraw,
+    lasting_part,
     part_of,
     replica_of,
 )
@@ -93,3 +100,38 @@ def test_a_replica_gets_its_part_of_a_change() -> None:
     assert part_of(change, "b") == Change("p", ("b-1",), refused=(("b-2", refused),))
     assert part_of(change, "c") is None
     assert part_of(Change("p", next_in_ns=3), "c") == Change("p", next_in_ns=3)
+
+
+def test_what_lasts_of_steps_that_were_not_folded() -> None:
+    released, learned, left = Release("p", "a-1"), Learn("p", Failed(1)), Leave("b")
+    assert lasting_part([Advance("p"), released, Withdraw("p", "a-2"), learned]) == ((released, learned), None)
+    earlier = Rejoin(steps=(released, learned), alone={"p": Cost(3)})
+    assert lasting_part([earlier, left]) == ((released, learned, left), {"p": Cost(3)})
+    assert lasting_part([earlier, Rejoin(steps=(left,))]) == ((released, learned, left), {"p": Cost(3)})
+
+
+def test_what_a_time_alone_has_used_is_passed_on_until_the_log_has_it() -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[dict[str, Cost] | None, ...]:
+        sent: list[Message] = []
+        follower = Follower("r", _Channel(sent), lambda _pool: PoolSettings())
+        follower.follow(_Channel(sent), Rejoin(alone={"p": Cost(3, 9)}))
+        follower.follow(_Channel(sent), Rejoin(alone={"p": Cost(5, 4), "q": Cost(1)}))
+        follower.rejoin()
+        await asyncio.sleep(0)
+        rejoins = [each.batch.steps[0] for each in sent if isinstance(each, Steps)]
+        follower.lost()
+        return tuple(each.alone for each in rejoins if isinstance(each, Rejoin))
+
+    assert run_virtual(main(), clock) == ({"p": Cost(5, 9), "q": Cost(1)},)
+
+
+class _Channel:
+    def __init__(self, sent: list[Message]) -> None:
+        self._sent = sent
+
+    def send(self, message: Message) -> None:
+        self._sent.append(message)
+
+    def close(self) -> None: ...

@@ -23,7 +23,6 @@ from tidegate.stores.steps import (
     Charge,
     Configure,
     End,
-    LastingStep,
     Learn,
     Leave,
     Rejoin,
@@ -34,6 +33,7 @@ from tidegate.stores.steps import (
     Step,
     TurnBudgets,
     Withdraw,
+    lasting_part,
 )
 
 __all__ = ["Follower", "Handed"]
@@ -170,9 +170,9 @@ class Follower(ReportedPools):
         self.refuses = False
         self._channel = channel
         self._serial = before.serial
-        missing = self._sender.restart(self._sender.folded, channel)
-        steps = tuple(step for step in missing if isinstance(step, LastingStep))
-        self._state(structs.replace(before, steps=(*before.steps, *steps)))
+        steps, used = lasting_part(self._sender.restart(self._sender.folded, channel))
+        alone = before.alone if used is None else _most(used, before.alone or {})
+        self._state(structs.replace(before, steps=(*before.steps, *steps), alone=alone))
 
     def refuse(self) -> None:
         """Refuses all requests that wait, or come, until `follow`."""
@@ -190,9 +190,8 @@ class Follower(ReportedPools):
     def rejoin(self) -> None:
         """The leader lacks steps that it has had: tells it all that this process has."""
         position = self.position()
-        missing = self._sender.restart(position.folded)
-        steps = tuple(step for step in missing if isinstance(step, LastingStep))
-        self._state(structs.replace(position, steps=steps))
+        steps, alone = lasting_part(self._sender.restart(position.folded))
+        self._state(structs.replace(position, steps=steps, alone=alone))
 
     def _state(self, rejoin: Rejoin) -> None:
         waiting = [(number, _patient(step)) for number, step in self._work.reserved()]
@@ -363,6 +362,12 @@ class Follower(ReportedPools):
             self._replies.pop(lease_id, None)
             return None
         return reply.result()
+
+
+def _most(used: Mapping[str, Cost], later: Mapping[str, Cost]) -> dict[str, Cost]:
+    """What was used alone in two times. The later figures include the earlier ones, unless that time was too short."""
+    pairs = {name: (used.get(name, Cost()), later.get(name, Cost())) for name in {**used, **later}}
+    return {name: Cost(*map(max, *pair)) for name, pair in pairs.items()}
 
 
 def _patient(step: Reserve) -> Reserve:

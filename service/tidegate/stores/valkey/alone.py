@@ -129,6 +129,9 @@ class AloneLeader:
         if number <= self._noted:
             return  # it is sent again
         self._noted = number
+        if isinstance(step, Rejoin):  # the log has not learned yet what was used when the server was lost before
+            for name, cost in (step.alone or {}).items():
+                self._store.use_elsewhere(name, cost)
         for each in step.steps if isinstance(step, Rejoin) else (step,):
             if isinstance(each, Reserve):
                 self._budgets.reserve(each)

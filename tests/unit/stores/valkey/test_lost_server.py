@@ -10,7 +10,8 @@ from support.replicas import Replica, replicas
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.cause import Cause
-from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.stores.valkey.shared_log import StoreLost
 
 
@@ -177,3 +178,33 @@ def test_without_the_server_a_start_fails_or_begins_alone() -> None:
     calls = run_virtual(main(), clock)
     assert (len(calls.admitted), calls.refused) == (101, [])
     assert calls.admitted[99][0] == pytest.approx(100 / (PER_SECOND / 5), rel=0.05)
+
+
+def test_what_was_done_alone_is_not_lost_if_the_server_is_lost_again_before_it_knows() -> None:
+    clock = VirtualClock()
+    other_limit = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60, BURST)})}
+
+    async def main() -> tuple[float | None, int]:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 2) as (_, running):
+            leader = leader_of(running)
+            (alone,) = (each for each in running if each is not leader)
+            await calls.call(leader, "early")
+            early = asyncio.create_task(calls.call(alone, "early", takes_seconds=4))
+            await asyncio.sleep(2)
+            alone.connection.is_cut = True
+            await asyncio.sleep(1)
+            await alone.store.configure("p", other_limit["p"])
+            await asyncio.gather(*(calls.call(alone, "alone", takes_seconds=0) for _ in range(4)), early)
+            alone.connection.is_cut, alone.connection.is_mute = False, True  # pings come through, and no step
+            await asyncio.sleep(1.5)
+            assert not alone.store.status().is_degraded
+            alone.connection.is_cut = True
+            await asyncio.sleep(1)
+            assert alone.store.status().is_degraded
+            alone.connection.is_cut = alone.connection.is_mute = False
+            await asyncio.sleep(3)
+            (pool,) = await leader.store.snapshot("p")
+        return pool.dimensions[0].configured_per_minute, pool.in_flight
+
+    assert run_virtual(main(), clock) == (60, 0)
