@@ -119,6 +119,11 @@ class Report(Struct, frozen=True, array_like=True, tag=True):
     log: LogStatus | None = None
     budgets: tuple[BudgetSnapshot, ...] = ()
 
+    def is_newer_than(self, known: "Report | None") -> bool:
+        """Whether it says more than a known report: a new leader, or a mailbox that is read again, repeats some."""
+        log, before = self.log, None if known is None else known.log
+        return log is None or before is None or log.incarnation != before.incarnation or log.now_ns > before.now_ns
+
 
 Message = Steps | Ask | Results | Told | Report
 """Everything that a channel carries. Each message belongs to one replica."""

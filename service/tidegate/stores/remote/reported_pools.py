@@ -11,7 +11,7 @@ from tidegate.core.domain.feedback import Feedback, RateLimited, Succeeded
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot
 from tidegate.core.ports.store import Change
-from tidegate.stores.remote.messages import LogStatus, Report
+from tidegate.stores.remote.messages import Report
 from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = ["ReportedPools"]
@@ -39,7 +39,7 @@ class ReportedPools:
         self._pools = pools
         self._queues = queues
         self._budgets: tuple[BudgetSnapshot, ...] = ()
-        self._log: LogStatus | None = None
+        self._report: Report | None = None
         self._learned: list[tuple[int, str, Feedback]] = []  # by steps of these numbers, which the report lacks
         self._listeners: dict[int, Callable[[Change], None]] = {}
         self._watches = 0
@@ -47,15 +47,14 @@ class ReportedPools:
     @property
     def incarnation(self) -> str:
         """The incarnation of the log by the last report; empty if there is none."""
-        return "" if self._log is None else self._log.incarnation
+        log = None if self._report is None else self._report.log
+        return "" if log is None else log.incarnation
 
     def take(self, report: Report) -> bool:
         """Takes in a report. False if a new leader repeats one that its predecessor had sent."""
-        log, known = report.log, self._log
-        if log is not None:
-            if known is not None and log.incarnation == known.incarnation and log.now_ns <= known.now_ns:
-                return False
-            self._log = log
+        if not report.is_newer_than(self._report):
+            return False
+        self._report = report
         self._pools, self._queues, self._budgets = report.pools, report.queues, report.budgets
         self._learned = [each for each in self._learned if each[0] > report.number]
         return True

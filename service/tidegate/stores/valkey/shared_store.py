@@ -304,7 +304,7 @@ class SharedStore(SwitchableStore):
             self._follower.notify(change)
 
     def _receive(self, message: Message) -> None:
-        if isinstance(message, Report):
+        if isinstance(message, Report) and message.is_newer_than(self._report):
             self._report, self._reported_ns = message, self._clock.monotonic_ns()
             self._follow_settings(message)
             self._reported.set()

@@ -18,6 +18,7 @@ from tidegate.core.domain.events import Frozen, LeaseEnded, Thawed
 from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.stores.valkey.log_channel import decode_messages
 from tidegate.stores.valkey.log_fold import Effects, LogFold
 from tidegate.stores.valkey.shared_log import Checkpoint, Entry, EntryId, StoreLost
 
@@ -287,3 +288,26 @@ def test_a_leader_that_fails_gives_up_the_lead(
 
     assert run_virtual(main(), clock)
     assert any("has failed to lead" in record.getMessage() for record in caplog.records)
+
+
+def test_reports_that_are_read_again_change_nothing() -> None:
+    """A mailbox is read from its beginning after a long silence of the leader."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        async with replicas(clock, CONFIGURED, 2) as (server, (first, second)):
+            await asyncio.sleep(3)
+            first.store.configure_now("p", FASTER)
+            await asyncio.sleep(3)
+            server.is_down = True
+            await asyncio.sleep(0.2)
+            age = second.store.status().snapshot_age_seconds
+            for entry in server.mailboxes[second.name]:
+                for message in decode_messages(entry.payload):
+                    second.store._receive(message)
+                    assert second.store.settings_now("p") == FASTER
+                    assert second.store.status().snapshot_age_seconds == age
+            assert age is not None
+            assert age >= 0.2
+
+    run_virtual(main(), clock)
