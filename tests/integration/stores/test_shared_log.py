@@ -9,7 +9,9 @@ import pytest
 from support.memory_log import LogServer, MemoryLog
 from support.valkey_server import valkey_server
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.ports.store_address import StoreAddress
+from tidegate.stores.valkey.log_fold import LogFold
 from tidegate.stores.valkey.shared_log import START, Checkpoint, EntryId, LostLead, SharedLog, StoreLost
 from tidegate.stores.valkey.valkey_log import ValkeyLog
 
@@ -149,6 +151,28 @@ def test_a_checkpoint_replaces_the_entries_that_are_ten_seconds_older_than_its_l
         assert await log.last() == names[2]
 
     run(test)
+
+
+def test_what_others_write_under_the_same_keys_stops_nobody(port: int) -> None:
+    """Every replica that leads reads it. It would fail at each of them, and for ever."""
+    address = StoreAddress("server", (("127.0.0.1", port),), prefix="shared-with-others")
+
+    async def main() -> None:
+        async with opened(address) as log:
+            await log.take_lead("leader", 9)
+            await log._client.xadd("{shared-with-others}:log", {"x": "y"})
+            await log._client.xadd("{shared-with-others}:mailbox:r", {"x": "y"})
+            await log.append(b"one")
+            assert [each.payload for each in await log.read(START, 0)] == [b"", b"one"]
+            assert [each.payload for each in await log.receive("r", START, 0)] == [b""]
+            await log._client.set("{shared-with-others}:checkpoint", b"something else")
+            checkpoint = await log.load()
+            assert checkpoint is not None
+            assert checkpoint.folded == START
+            with pytest.raises(UnreadableState):
+                LogFold.restore(checkpoint.state)
+
+    asyncio.run(main())
 
 
 def test_a_server_that_is_gone_is_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:

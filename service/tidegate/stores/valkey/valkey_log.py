@@ -27,6 +27,8 @@ _MOST_ENTRIES: Final = 500_000
 """Bounds the log's memory while no leader trims it."""
 _MOST_MESSAGES: Final = 20_000
 _MAILBOX_MS: Final = 600_000
+_UNREADABLE: Final = "unreadable"
+"""The incarnation of a checkpoint that was not written by a replica."""
 _BATCH: Final = 1_000
 """Entries per read."""
 
@@ -85,12 +87,16 @@ class ValkeyLog:
 
     async def read(self, after: EntryId, wait_seconds: float) -> Sequence[Entry]:
         """As `SharedLog.read`."""
-        return [Entry(_id(name), fields[b"p"]) for name, fields in await self._next(self._log, after, wait_seconds)]
+        entries = await self._next(self._log, after, wait_seconds)
+        return [Entry(_id(name), fields.get(b"p", b"")) for name, fields in entries]
 
     async def receive(self, replica: str, after: EntryId, wait_seconds: float) -> Sequence[Message]:
         """As `SharedLog.receive`."""
         entries = await self._next(self._mailboxes + replica, after, wait_seconds)
-        return [Message(_id(name), fields[b"e"].decode(), fields[b"p"]) for name, fields in entries]
+        return [
+            Message(_id(name), fields.get(b"e", b"").decode(errors="replace"), fields.get(b"p", b""))
+            for name, fields in entries
+        ]
 
     async def _next(self, stream: str, after: EntryId, wait_seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
         block_ms = round(wait_seconds * 1_000) or None  # 0 would block without end
@@ -123,7 +129,12 @@ class ValkeyLog:
     async def load(self) -> Checkpoint | None:
         """As `SharedLog.load`."""
         encoded = await _answer(self._client.get(self._checkpoint))
-        return None if encoded is None else msgspec.msgpack.decode(encoded, type=Checkpoint)
+        if encoded is None:
+            return None
+        try:
+            return msgspec.msgpack.decode(encoded, type=Checkpoint)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return Checkpoint(_UNREADABLE, START, encoded)  # its state cannot be read either
 
     async def last(self) -> EntryId:
         """As `SharedLog.last`."""
