@@ -48,6 +48,13 @@ def on(database: Database) -> Bench:
     return Bench(database)
 
 
+def test_the_caller_of_an_admins_key_is_an_admin(on: Bench) -> None:
+    made = on.create(NewCaller("root", "ops", Role.ADMIN))
+    found = on.cache.find(key_hash(made.key))
+    assert found is not None
+    assert found.caller.is_admin
+
+
 def test_a_key_is_found_with_the_caller_as_it_was_created(on: Bench) -> None:
     made = on.create()
     caller = Caller("web", "web", 2.0, Priority.INTERACTIVE, None, ("claude-haiku-5-5",), "shop", made.id)

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Final, NoReturn
+from urllib.parse import quote
 
 from tidegate.gateway.receive.request import InvalidCall
 from tidegate.http.asgi import App, Message, Send
@@ -97,7 +98,13 @@ async def lookup(gateway: App, scope: Message, path: str, query: bytes) -> ReadR
         InvalidCall: 502, the body is too long to be read.
     """
     headers = [field for field in scope["headers"] if field[0] not in _UNREAD]
-    changed = {"method": "GET", "path": path, "raw_path": path.encode(), "query_string": query, "headers": headers}
+    changed = {
+        "method": "GET",
+        "path": path,
+        "raw_path": quote(path).encode(),
+        "query_string": query,
+        "headers": headers,
+    }
     response = ReadResponse()
     await gateway({**scope, **changed, "state": _own_state(scope)}, _nothing, response.send)
     return response

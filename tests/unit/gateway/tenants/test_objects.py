@@ -414,3 +414,12 @@ def test_the_response_to_a_creation_breaks_off_as_it_came() -> None:
         assert (answer.status, answer.body, answer.complete) == (200, b'{"id": ', False)
 
     play(steps, Reply(200, [(b"content-type", b"application/json")], (b'{"id": ', unreachable())))
+
+
+def test_an_id_cannot_end_the_path_of_a_lookup() -> None:
+    async def steps(service: Service) -> None:
+        answer = await service.ask("ann", "GET", "/v1/files/file_1#x")
+        assert answer.status == 404
+        assert service.sent() == ["GET /v1/files/file_1%23x"]
+
+    play(steps, reply({"id": "file_1"}))
