@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tidegate.cli.budgets.calendar import Span, period_of
@@ -47,7 +47,7 @@ class BudgetKeeper:
     _rules: tuple[BudgetRule, ...] = ()
     _periods: Mapping[str, Span] | None = None
     _is_known: bool = False
-    _woken: asyncio.Event | None = None
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
@@ -60,7 +60,6 @@ class BudgetKeeper:
 
         `is_sole`: no other process uses the ledger, so that all others that have reserved something are dead.
         """
-        self._woken = asyncio.Event()
         if is_sole:
             with self._logged("the budgets begin without the calls that were in progress when the service was killed"):
                 await asyncio.to_thread(self.ledger.settle_dead, sole=True)
@@ -75,8 +74,7 @@ class BudgetKeeper:
         by_session = any(rule.each is Each.SESSION for rule in rules)
         self.ledger.keep(self._reserved if rules and self.memory is not None else None, sessions=by_session)
         self._set(None)
-        if self._woken is not None:
-            self._woken.set()
+        self._woken.set()
 
     async def _run(self) -> None:
         loop, settled_at = asyncio.get_running_loop(), 0.0
@@ -91,15 +89,12 @@ class BudgetKeeper:
 
     async def _until_next(self) -> None:
         """Waits until the next period begins, or the budgets are replaced, but not for long."""
-        woken = self._woken
-        if woken is None:
-            return
         ends = [ends for _, ends in (self._periods or {}).values() if ends is not None]
         seconds = min([_LOOK_SECONDS if self._is_known else _RETRY_SECONDS, *(end - self.ledger.now() for end in ends)])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.001, seconds)):
-                await woken.wait()
-        woken.clear()
+                await self._woken.wait()
+        self._woken.clear()
 
     def _turn(self) -> None:
         periods = self._now()
