@@ -111,7 +111,7 @@ def missing_tenants(settings: Settings) -> str | None:
     return (
         "there is no ledger, so that each of the "
         f"{len(settings.callers)} callers can list, read and delete the batches, files and other objects of all; "
-        "set TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL to keep them apart"
+        "set TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL, with tidegate[ledger] installed, to keep them apart"
     )
 
 
