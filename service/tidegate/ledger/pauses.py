@@ -1,5 +1,6 @@
 """Pauses in the ledger: what admins do with them, and what a process knows of them."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from tidegate.ledger.database import Database
 from tidegate.ledger.tables import callers, keys, pauses, usage
 
 __all__ = ["LedgerPauses", "PauseCache"]
+
+logger = logging.getLogger("tidegate.ledger")
 
 _NAMES: Final[dict[PauseKind, tuple[Column[str], ...]]] = {
     PauseKind.CALLER: (callers.c.name, usage.c.caller),
@@ -135,9 +138,20 @@ class PauseCache:
                 found = _read(connection)
             if found == self._known:
                 return
+            _log(self._known, found)
             self._known, self.current = found, Pauses(found)
             if self.on_pauses is not None:
                 self.on_pauses(self.current)
+
+
+def _log(before: Sequence[Pause], after: Sequence[Pause]) -> None:
+    for each in after:
+        if each not in before:
+            logger.warning("paused %s %s, by %s: %s", each.kind, each.name, each.by, each.reason or "no reason given")
+    names = {(each.kind, each.name) for each in after}
+    for each in before:
+        if (each.kind, each.name) not in names:
+            logger.warning("resumed %s %s", each.kind, each.name)
 
 
 def _is_known(connection: Connection, kind: PauseKind, name: str) -> bool:

@@ -49,7 +49,9 @@ def on(database: Database) -> Bench:
     return Bench(database)
 
 
-def test_a_pause_is_known_here_at_once_and_elsewhere_when_it_reads_until_it_is_resumed(on: Bench) -> None:
+def test_a_pause_is_known_here_at_once_and_elsewhere_when_it_reads_until_it_is_resumed(
+    on: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     told: list[Pauses] = []
     on.other.on_pauses = told.append
     made = on.pause(PauseKind.CALLER, "web", "runs away")
@@ -66,6 +68,14 @@ def test_a_pause_is_known_here_at_once_and_elsewhere_when_it_reads_until_it_is_r
     on.other.refresh()
     assert on.other.current.by_kind() == on.cache.current.by_kind()
     assert on.cache.current.refusal(WEB) is None
+    assert caplog.messages == [
+        "paused caller web, by ann: runs away",  # here
+        "paused caller web, by ann: runs away",  # elsewhere
+        "paused pool haiku-5-5, by ann: no reason given",
+        "resumed caller web",
+        "paused pool haiku-5-5, by ann: no reason given",
+        "resumed caller web",
+    ]
 
 
 def test_a_second_pause_replaces_the_first_and_both_are_recorded(on: Bench) -> None:
