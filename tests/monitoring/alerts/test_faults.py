@@ -1,6 +1,7 @@
 """Faults in the real service fire in a real Alertmanager, and are over there when they are over: by the short rules."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,43 @@ def test_a_fault_fires_and_resolves(fault: Fault, tmp_path: Path) -> None:
     with stack(tmp_path, **fault.setup) as running:
         fault.provoke(running)
     assert running.proved == fault.proves
+    assert running.paged <= pages_of(fault)
+
+
+def pages_of(fault: Fault) -> set[str]:
+    """Names of the alerts that may page because of a fault: those that it states as critical."""
+    return {name for name, severity, *_ in map(str.split, fault.proves) if severity == "critical"}
+
+
+def test_a_fault_is_one_page_at_most() -> None:
+    assert [fault.name for fault in FAULTS if len(pages_of(fault)) > 1] == []
+
+
+MACHINE = ("TidegateEventLoopLag", "TidegateOverheadHigh")
+"""The short rules take the delays of a busy machine for faults."""
+
+
+@pytest.mark.alerts
+@pytest.mark.timeout(400)
+def test_healthy_load_a_start_a_reload_and_a_drain_are_no_faults(tmp_path: Path) -> None:
+    """Half a minute under the short rules, which divide windows by 60: a half hour."""
+    mixed: tuple[dict[str, Any], ...] = (
+        {},
+        {"stream": False},
+        {"model": "claude-haiku-5-5"},
+        {"max_tokens": 200, "prompt": "A story, please"},
+    )
+    with stack(tmp_path) as running, running.load(*mixed, workers=2, pause_seconds=0.6):
+        running.stays_silent(seconds=10, but=MACHINE)
+        running.serve("b")
+        running.scrape(*running.addresses)
+        running.stays_silent(seconds=6, but=MACHINE)
+        running.reload("a")
+        running.stays_silent(seconds=6, but=MACHINE)
+        running.scrape(running.addresses[0])
+        running.drain("b")
+        running.stays_silent(seconds=8, but=MACHINE)
+    assert running.paged == set()
 
 
 def test_every_alert_is_proved() -> None:

@@ -126,7 +126,7 @@ def alert(name: str, severity: str, **labels: str) -> dict[str, str]:
 
 DOWN = alert("TidegateDown", "critical")
 WAITS = alert("TidegateQueueWaitHigh", "warning", pool="p", **{"class": "standard"})
-FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
+FAILS = alert("TidegateAvailabilityBurn", "critical", pool="p", window="1h")
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,11 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
         ),
         pytest.param(
             [
-                alert("TidegateRateLimitSpike", "critical", pool="p"),
                 alert("TidegateRateLimitSpike", "warning", pool="p"),
-                alert("TidegateRateLimitSpike", "warning", pool="q"),
                 alert("TidegatePoolFrozen", "warning", pool="p"),
                 alert("TidegateAdaptiveRateLow", "warning", pool="q"),
             ],
-            {"TidegateRateLimitSpike warning", "TidegatePoolFrozen warning"},
+            {"TidegatePoolFrozen warning"},
             id="429s",
         ),
         pytest.param(
@@ -160,13 +158,67 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
             [alert("TidegateUpstreamOverloaded", "warning", pool="p"), WAITS, FAILS], set(), id="no outage yet"
         ),
         pytest.param(
-            [alert("TidegateUpstreamOverloaded", "critical", pool="q"), WAITS], set(), id="outage of another pool"
+            [
+                alert("TidegateUpstreamOverloaded", "critical", pool="q"),
+                WAITS,
+                FAILS,
+                alert("TidegateRefusals", "warning", pool="p", cause="deadline"),
+            ],
+            {"TidegateQueueWaitHigh warning"},
+            id="outage of another pool",
+        ),
+        *(
+            pytest.param(
+                [
+                    alert(name, "critical", pool="p"),
+                    FAILS,
+                    alert("TidegateLatencyBurn", "critical", pool="p", window="6h"),
+                    alert("TidegateRefusals", "warning", pool="p", cause="upstream_credentials"),
+                    alert("TidegateQueueGrowing", "warning", pool="p"),
+                ],
+                {
+                    "TidegateAvailabilityBurn critical",
+                    "TidegateLatencyBurn critical",
+                    "TidegateRefusals warning",
+                    "TidegateQueueGrowing warning",
+                },
+                id=f"one page for {name}",
+            )
+            for name in ("TidegateKeyRejected", "TidegateModelNotFound", "TidegateUpstreamHangs")
+        ),
+        pytest.param(
+            [
+                alert("TidegateLimitFell", "warning", pool="p", dimension="requests"),
+                alert("TidegateLatencyBurn", "critical", pool="p", window="1h"),
+                alert("TidegateRateLimitSpike", "warning", pool="p"),
+                alert("TidegateQuotaRunsOut", "warning", pool="p", dimension="requests"),
+                WAITS,
+                alert("TidegateRefusals", "warning", pool="p", cause="deadline"),
+                alert("TidegateRefusals", "warning", pool="p", cause="unauthenticated"),
+            ],
+            {
+                "TidegateRateLimitSpike warning",
+                "TidegateQuotaRunsOut warning",
+                "TidegateQueueWaitHigh warning",
+                "TidegateRefusals warning",
+            },
+            id="a limit that fell is one page and one ticket",
+        ),
+        pytest.param(
+            [
+                alert("TidegateRefusals", "warning", pool="p", cause="deadline"),
+                WAITS,
+                alert("TidegateQueueGrowing", "warning", pool="p"),
+                alert("TidegateQueueGrowing", "warning", pool="q"),
+            ],
+            {"TidegateQueueWaitHigh warning", "TidegateQueueGrowing warning"},
+            id="flood",
         ),
         pytest.param(
             [
                 alert("TidegateSpendCapReached", "critical"),
                 FAILS,
-                alert("TidegateRefusals", "warning", cause="spend_cap"),
+                alert("TidegateRefusals", "warning", pool="p", cause="spend_cap"),
             ],
             {"TidegateAvailabilityBurn critical", "TidegateRefusals warning"},
             id="spend cap",
@@ -186,8 +238,13 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
             id="simulator",
         ),
         pytest.param(
-            [FAILS, alert("TidegateAvailabilityBurn", "warning", window="3d"), alert("TidegateLatencyBurn", "warning")],
-            {"TidegateAvailabilityBurn warning"},
+            [
+                FAILS,
+                alert("TidegateAvailabilityBurn", "warning", pool="q", window="3d"),
+                alert("TidegateLatencyBurn", "critical", pool="p", window="1h"),
+                alert("TidegateLatencyBurn", "critical", pool="q", window="6h"),
+            ],
+            {"TidegateAvailabilityBurn warning", "TidegateLatencyBurn critical"},
             id="burn",
         ),
     ],

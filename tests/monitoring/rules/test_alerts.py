@@ -101,7 +101,7 @@ def test_alert(case: dict[str, Any], tmp_path: Path) -> None:
         )
     )
 
-    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=240, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -27,6 +27,13 @@ RULES = ROOT / "deploy/prometheus/rules"
 RUNBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Configuration", "Escalation"]
 CALLER_KEY, ADMIN_KEY = "a-key-of-a-caller", "that-of-the-admin"
+OF_ONE_POOL = {
+    rule.name
+    for group in alert_groups(Installation())
+    for rule in group.rules
+    if isinstance(rule, Alert) and "pool" in rule.by
+}
+LABELS = {metric.name: metric.labels for metric in CATALOGUE}
 ALERTS = {rule.name for group in alert_groups(Installation()) for rule in group.rules if isinstance(rule, Alert)}
 
 
@@ -70,6 +77,17 @@ def test_they_speak_of_metrics_that_exist() -> None:
     for runbook in RUNBOOKS:
         for name in re.findall(r"\btidegate[_:][\w:]+", "\n".join(commands(runbook))):
             assert name in recorded or re.sub(r"_(bucket|count|sum)$", "", name) in names, (runbook.stem, name)
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+def test_queries_take_job_and_pool_from_the_alert(runbook: Path) -> None:
+    if runbook.stem == "TidegateMetricsAbsent":
+        return  # it asks which jobs there are
+    for command in (line for line in commands(runbook) if line.startswith("promtool")):
+        for name, conditions in re.findall(r"\b(tidegate[_:][\w:]+)(?:{([^}]*)})?", command):
+            assert "$JOB" in conditions, command
+            has_pool = "pool" in LABELS.get(re.sub(r"_(bucket|count|sum)$", "", name), ())
+            assert not has_pool or runbook.stem not in OF_ONE_POOL or "$POOL" in conditions, command
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ LATER = {
     "tidegate_overhead_seconds_bucket": "a quantile",
     "tidegate_event_loop_lag_seconds_bucket": "a quantile, which the service begins to fill as it starts",
     "tidegate_tokens_total": "likewise: it tells slow responses from long ones",
+    "tidegate_store_latency_seconds_bucket": "a quantile, of replicas that share a store",
     "tidegate_quota_granted_total": "grows from the scrape that first sees a limit, and is 0 there",
 }
 """What rules count that is not there from the start, and why that is no matter."""

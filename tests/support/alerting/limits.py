@@ -9,19 +9,15 @@ from support.alerting.stack import CALLERS, POOL, Stack
 _MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "9000000")
 
 
-@fault("TidegateRateLimitSpike warning", "TidegateRateLimitSpike critical")
+@fault("TidegateRateLimitSpike warning")
 def spike_of_429s(stack: Stack) -> None:
     stack.call()
     with stack.load({"timeout_seconds": 5}, workers=8):
         stack.fault("rate_limited", probability=0.15, retry_after_seconds=1)
-        stack.fires("TidegateRateLimitSpike", "warning", pool=POOL)
+        stack.fires("TidegateRateLimitSpike", pool=POOL)
+        stack.silent("critical")
         stack.clear()
-        stack.fault("rate_limited", retry_after_seconds=1)
-        stack.fires("TidegateRateLimitSpike", "critical", pool=POOL)
-        stack.fires("TidegateRateLimitSpike", "warning", pool=POOL, silenced=True)
-        stack.clear()
-        stack.resolves("TidegateRateLimitSpike", "critical")
-    stack.resolves("TidegateRateLimitSpike", "warning")
+    stack.resolves("TidegateRateLimitSpike")
 
 
 @fault("TidegatePoolFrozen warning", "TidegateQuotaUnusedWhileWaiting warning", "TidegateQueueGrowing warning")
@@ -38,20 +34,11 @@ def frozen_pool(stack: Stack) -> None:
 
 @fault("TidegateQueueWaitHigh warning")
 def long_queue_wait(stack: Stack) -> None:
-    _wait(stack, "warning", 17)
-
-
-@fault("TidegateQueueWaitHigh critical")
-def queue_wait_beyond_patience(stack: Stack) -> None:
-    _wait(stack, "critical", 65)
-
-
-def _wait(stack: Stack, severity: str, seconds: int) -> None:
     stack.call()
-    with stack.frozen(seconds):
-        stack.together(20, timeout_seconds=seconds + 40)
-        stack.fires("TidegateQueueWaitHigh", severity, pool=POOL, class_="standard")
-    stack.resolves("TidegateQueueWaitHigh", severity)
+    with stack.frozen(17):
+        stack.together(20, timeout_seconds=57)
+        stack.fires("TidegateQueueWaitHigh", pool=POOL, class_="standard")
+    stack.resolves("TidegateQueueWaitHigh")
 
 
 @fault("TidegateAdaptiveRateLow warning", variables={"CLAUDE_RATE_LIMIT_DELAY": "0", "MAX_RATE_LIMIT_DELAY": "0"})
@@ -105,7 +92,7 @@ def a_limit_that_falls(stack: Stack) -> None:
 def refusals(stack: Stack) -> None:
     stack.call()
     with stack.frozen(15), stack.load({"timeout_seconds": 0.5}, workers=8, pause_seconds=0.2):
-        stack.fires("TidegateRefusals", cause="deadline")
+        stack.fires("TidegateRefusals", pool=POOL, cause="deadline")
         stack.resolves("TidegateRefusals")
 
 
@@ -118,7 +105,7 @@ def a_flood_by_one_caller(stack: Stack) -> None:
     patient, hasty = {"key": "search-key", "timeout_seconds": 60}, {"key": "search-key", "timeout_seconds": 2}
     with stack.load({"key": "web-key"}, workers=1, pause_seconds=3):
         with stack.load(patient, workers=20, pause_seconds=0), stack.load(hasty, workers=4, pause_seconds=0.3):
-            stack.fires("TidegateRefusals", cause="deadline", most="search")
+            stack.fires("TidegateRefusals", pool=POOL, cause="deadline", most="search")
             stack.wait_for(
                 lambda: stack.query('sum(tidegate_excess_wait_seconds_bucket{le="+Inf"}) > 10'), "long waits"
             )

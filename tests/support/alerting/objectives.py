@@ -1,7 +1,7 @@
 """Faults that burn the error budgets, each at the rate of one window: a faster burn would inhibit the slower alert."""
 
 from support.alerting.fault import fault
-from support.alerting.stack import Stack
+from support.alerting.stack import POOL, Stack
 
 _BROKEN = {"x_simulator_fault": "cut", "timeout_seconds": 1}
 """The connection breaks within the response: it cannot be retried, and counts as an answered attempt."""
@@ -31,7 +31,7 @@ def one_broken_answer_in_2(stack: Stack) -> None:
 def _break(stack: Stack, severity: str, window: str, calls: int) -> None:
     stack.call()
     with stack.load(*[{}] * (calls - 1), _BROKEN, workers=6, pause_seconds=0):
-        stack.fires("TidegateAvailabilityBurn", severity, window=window)
+        stack.fires("TidegateAvailabilityBurn", severity, pool=POOL, window=window)
     stack.resolves("TidegateAvailabilityBurn", severity, window=window)
 
 
@@ -63,5 +63,5 @@ def _wait(stack: Stack, severity: str, window: str, at_once: int) -> None:
     with stack.frozen(17), stack.load({"timeout_seconds": 60}, workers=20, pause_seconds=60):
         for _ in range(at_once // 25):
             stack.together(25, model="claude-haiku-5-5")
-        stack.fires("TidegateLatencyBurn", severity, window=window)
+        stack.fires("TidegateLatencyBurn", severity, pool=POOL, window=window)
     stack.resolves("TidegateLatencyBurn", severity, window=window)

@@ -1,24 +1,27 @@
 """Service, simulator, Prometheus with the short rules, and Alertmanager with the shipped configuration."""
 
-import http.client
 import json
 import shutil
 import signal
+import socket
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from support.alerting.annotations import check_annotations
+from support.alerting.client import Client
+from support.alerting.pager import pager
 from support.daemon import daemon, free_port
 from support.project import ROOT
 from support.service_process import TIDEGATE, ServiceProcess, running
+from support.valkey_server import valkey_server
 from tidegate.monitoring import ALERTMANAGER_FILE
 
 PATIENCE_SECONDS = 60
@@ -26,12 +29,11 @@ PATIENCE_SECONDS = 60
 DEPLOY = ROOT / "deploy"
 RECEIVERS = {"critical": "pages", "warning": "tickets", "info": "nobody", "none": "watchdog"}
 POOL = "sonnet-5-5"
-MODEL = "claude-sonnet-5-5"
 CALLERS = (DEPLOY / "stack/tidegate.toml").read_text()
 """`web-key` is interactive, `search-key` standard and `nightly-key` batch."""
 
 
-class Stack:
+class Stack(Client):
     """The whole alerting pipeline on free ports, and a client of the service.
 
     Attributes:
@@ -45,6 +47,7 @@ class Stack:
         self._seen: set[tuple[str, str, str]] = set()
         self.proved: set[str] = set()
         self.simulator = self.alertmanager = self.prometheus = ""
+        self.store_port = 0
 
     # --- programs ---
 
@@ -59,10 +62,13 @@ class Stack:
         if not simulated:
             self.simulator = enter(running(self._folder("simulator"), "simulator", *simulator)).url
             self._settings |= {"ANTHROPIC_API_KEY": "sk-ant-fake", "TIDEGATE_UPSTREAM_URL": self.simulator}
+        self._pager = enter(pager())
+        shutil.copy(ALERTMANAGER_FILE, self._directory)
+        (self._directory / "urls").mkdir()
+        (self._directory / "urls/pages").write_text(self._pager.url)
         self.alertmanager = enter(
             daemon(self._directory, "prometheus-alertmanager", "prometheus-alertmanager", self._alertmanager_arguments)
         )
-        shutil.copy(ALERTMANAGER_FILE, self._directory)
         self.serve("a")
         (self._directory / "prometheus.yml").write_text(json.dumps(self._prometheus_configuration()))
         self.scrape(*self.addresses)
@@ -101,6 +107,22 @@ class Stack:
         self.serve(name, port)
         started = f"process_start_time_seconds > {killed_seconds - 1}"  # the kernel rounds it
         self.wait_for(lambda: self.query(started), "a scrape of the new process")
+
+    def pause_store(self, seconds: float) -> None:
+        """Let the shared store answer nobody for a while."""
+        with socket.create_connection(("127.0.0.1", self.store_port), timeout=10) as connection:
+            connection.sendall(f"CLIENT PAUSE {round(1000 * seconds)} ALL\r\n".encode())
+            assert connection.recv(100).startswith(b"+OK")
+
+    def reload(self, name: str) -> None:
+        """Let a replica read its configuration again."""
+        self._services[name][0].process.send_signal(signal.SIGHUP)
+
+    def drain(self, name: str) -> None:
+        """Let a replica end its calls and then itself, as an orchestrator does."""
+        process = self._services[name][0].process
+        process.terminate()
+        process.wait(timeout=PATIENCE_SECONDS)
 
     def wait_half_an_hour(self) -> None:
         """Advance the service's clock by 31 minutes."""
@@ -153,79 +175,6 @@ class Stack:
         """Base URL of the first replica."""
         return self._services["a"][0].url
 
-    # --- a client ---
-
-    def fault(self, kind: str, **fault: Any) -> None:
-        """Add a fault to the simulator."""
-        self._ask(f"{self.simulator}/simulator/faults", {"kind": kind, **fault})
-
-    def clear(self) -> None:
-        """Remove all faults of the simulator."""
-        self._ask(f"{self.simulator}/simulator/faults", method="DELETE")
-
-    def call(
-        self,
-        model: str = MODEL,
-        *,
-        path: str = "/v1/messages",
-        body: Mapping[str, Any] | None = None,
-        prompt: str = "Hi",
-        max_tokens: int = 5,
-        stream: bool = True,
-        key: str = "any",
-        timeout_seconds: float = 10,
-        **headers: str,
-    ) -> int:
-        """Make a call and return its status, 0 if the connection broke; other keywords are headers."""
-        message = {
-            "model": model,
-            "max_tokens": max_tokens,
-            "stream": stream,
-            "messages": [{"role": "user", "content": prompt}],
-        }
-        fields = {
-            "anthropic-version": "2023-06-01",
-            "x-api-key": key,
-            "x-tidegate-timeout-seconds": str(timeout_seconds),
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-        with suppress(OSError, http.client.HTTPException):  # the alerts report failures
-            return self._ask(self.service + path, body or message, fields, timeout_seconds=timeout_seconds + 30)
-        return 0
-
-    def configure(self, **limits: Any) -> None:
-        """Set limits at run time."""
-        status = self._ask(f"{self.service}/api/system/rate-limiting/configure", limits)
-        assert status == 200, status
-
-    def together(self, count: int, **call: Any) -> list[int]:
-        """Make calls concurrently, and return their statuses."""
-        with ThreadPoolExecutor(count) as callers:
-            return list(callers.map(lambda _: self.call(**call), range(count)))
-
-    @contextmanager
-    def load(self, *calls: Mapping[str, Any], workers: int = 4, pause_seconds: float = 0.02) -> Iterator[None]:
-        """Run workers that repeat these calls until the end of the block."""
-        rhythm = calls or ({},)
-        over, lock, made = threading.Event(), threading.Lock(), 0
-
-        def work() -> None:
-            nonlocal made
-            while not over.is_set():
-                with lock:
-                    call, made = rhythm[made % len(rhythm)], made + 1
-                self.call(**call)
-                over.wait(pause_seconds)
-
-        with ThreadPoolExecutor(workers) as pool:
-            loads = [pool.submit(work) for _ in range(workers)]
-            try:
-                yield
-            finally:
-                over.set()
-        for each in loads:
-            each.result()
-
     @contextmanager
     def frozen(self, seconds: int, **call: Any) -> Iterator[None]:
         """Freeze a pool by a 429. The block starts when it is frozen, and ends when the refused call has ended."""
@@ -268,6 +217,11 @@ class Stack:
         if not silenced:
             self._seen.add((name, severity, labels.get("window", "")))
 
+    @property
+    def paged(self) -> set[str]:
+        """Names of the alerts that have paged."""
+        return self._pager.paged
+
     def silent(self, severity: str, *, but: str = "") -> None:
         """Check that no other alert of this severity is active in Alertmanager."""
         active = [
@@ -275,11 +229,12 @@ class Stack:
         ]
         assert {each["alertname"] for each in active} <= {but}, active
 
-    def stays_silent(self, *names: str, seconds: float) -> None:
-        """Check that none of these alerts fires for a while."""
+    def stays_silent(self, *names: str, seconds: float, but: Iterable[str] = ()) -> None:
+        """Check that none of these alerts fires for a while; without names, none at all but some."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            assert not [each for each in self._alerts({}) if each["labels"]["alertname"] in names], self._all()
+            active = {each["labels"]["alertname"] for each in self._alerts({})} - {"Watchdog", *but}
+            assert not (active.intersection(names) if names else active), self._all()
             time.sleep(0.5)
 
     def resolves(self, name: str, severity: str = "warning", **labels: str) -> None:
@@ -317,7 +272,7 @@ class Stack:
 
     def _alertmanager_arguments(self, address: str) -> list[str]:
         listen = [f"--web.listen-address={address}", "--cluster.listen-address="]
-        return [f"--config.file={ALERTMANAGER_FILE}", "--storage.path=alertmanager", *listen]
+        return [f"--config.file={self._directory / ALERTMANAGER_FILE.name}", "--storage.path=alertmanager", *listen]
 
     def _prometheus_arguments(self, address: str) -> list[str]:
         resend = ["--rules.alert.resend-delay=1s", f"--web.listen-address={address}"]
@@ -332,26 +287,6 @@ class Stack:
             "alerting": {"alertmanagers": managers},
             "scrape_configs": [{"job_name": "tidegate", "file_sd_configs": targets}],
         }
-
-    def _ask(
-        self,
-        url: str,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        method: str | None = None,
-        timeout_seconds: float = 30,
-    ) -> int:
-        data = None if body is None else json.dumps(body).encode()
-        fields = {"content-type": "application/json", **(headers or {})}
-        request = urllib.request.Request(url, data, fields, method=method)  # noqa: S310 - ours
-        try:
-            with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:  # noqa: S310 - ours
-                answer.read()
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return int(error.code)
 
 
 def _labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -368,6 +303,7 @@ def stack(
     variables: Mapping[str, str] | None = None,
     simulated: bool = False,
     clock_ahead: bool = False,
+    store: bool = False,
 ) -> Iterator[Stack]:
     """Run everything.
 
@@ -378,9 +314,13 @@ def stack(
         variables: The service's environment variables.
         simulated: Whether the service starts its own simulator.
         clock_ahead: Whether the service's clock can be advanced.
+        store: Whether replicas share a store.
     """
     (directory / "tidegate.toml").write_text(toml)
     with ExitStack() as programs:
         started = Stack(directory, programs)
+        if store:
+            started.store_port = programs.enter_context(valkey_server(directory))
+            variables = {"TIDEGATE_STORE_URL": f"valkey://127.0.0.1:{started.store_port}", **(variables or {})}
         started.start(simulator, variables or {}, simulated=simulated, clock_ahead=clock_ahead)
         yield started

@@ -1,7 +1,8 @@
 """Faults of the upstream, and of its cost."""
 
+from support.alerting.client import MODEL
 from support.alerting.fault import fault
-from support.alerting.stack import MODEL, POOL, Stack
+from support.alerting.stack import POOL, Stack
 
 _DEAR = "claude-fable-5-1"
 """50 US dollars per million output tokens."""
@@ -20,9 +21,10 @@ def server_errors(stack: Stack) -> None:
 def _failing(stack: Stack, alert: str, *, some: tuple[str, float], every: str) -> None:
     """Fail a share of the calls, for the warning, then all, for the critical alert, which inhibits the warning."""
     stack.call()
-    with stack.load({"timeout_seconds": 1}):
+    with stack.load({"timeout_seconds": 8}):  # retries hide the first part
         stack.fault(some[0], probability=some[1])
         stack.fires(alert, "warning", pool=POOL)
+        stack.silent("critical")
         stack.clear()
         stack.fault(every)
         stack.fires(alert, "critical", pool=POOL)
@@ -126,7 +128,7 @@ def spend_cap(stack: Stack) -> None:
     stack.fault("spend_cap", count=1)
     with stack.load():
         stack.fires("TidegateSpendCapReached", "critical")
-        stack.fires("TidegateRefusals", cause="spend_cap", silenced=True)
+        stack.fires("TidegateRefusals", pool=POOL, cause="spend_cap", silenced=True)
         stack.configure(pool=POOL)  # ends the spend cap
     stack.resolves("TidegateSpendCapReached", "critical")
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tidegate.monitoring.rules.limits import LIMITS
 from tidegate.monitoring.rules.recording import RECORDINGS
+from tidegate.monitoring.rules.replicas import REPLICAS
 from tidegate.monitoring.rules.rule import Group, Installation, as_yaml, duration
 from tidegate.monitoring.rules.service import service
 from tidegate.monitoring.rules.slo import SLOS
@@ -21,7 +22,7 @@ _PERIODS: Final = ("for", "keep_firing_for")
 
 def alert_groups(installation: Installation) -> tuple[Group, ...]:
     """All groups of alerts."""
-    return (service(installation.job), UPSTREAM, LIMITS, SLOS)
+    return (service(installation.job), REPLICAS, UPSTREAM, LIMITS, SLOS)
 
 
 def rule_files(installation: Installation) -> dict[str, str]:

@@ -21,15 +21,17 @@ _REFUSED_WINDOW: Final = duration(thresholds.REFUSED_WINDOW_SECONDS)
 _TOP_DIMENSION: Final = TopContributor(
     "dimension", f"increase({_LIMITED}{{job=%q,pool=%q}}[{_RATE_WINDOW}])", ("job", "pool")
 )
+_REFUSALS: Final = "sum by (job, pool, cause)"
 _TOP_REFUSED: Final = TopContributor(
-    "caller", f"increase({_REFUSED}{{job=%q,cause=%q}}[{_REFUSED_WINDOW}])", ("job", "cause")
+    "caller", f"increase({_REFUSED}{{job=%q,pool=%q,cause=%q}}[{_REFUSED_WINDOW}])", ("job", "pool", "cause")
 )
 
 
-def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Alert:
+def _rate_limit_spike() -> Alert:
+    least_share = thresholds.RATE_LIMITED_SHARE_WARNING
     return Alert(
         name="TidegateRateLimitSpike",
-        severity=severity,
+        severity="warning",
         expr=frequent(
             _LIMITED,
             catalogue.UPSTREAM_ATTEMPTS.name,
@@ -39,7 +41,7 @@ def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Al
             recent_seconds=thresholds.RATE_LIMITED_RECENT_SECONDS,
             by="job, pool",
         ),
-        for_seconds=for_seconds,
+        for_seconds=120,
         keep_firing_seconds=300,
         summary="Many requests to the upstream get a 429.",
         description=(
@@ -52,11 +54,11 @@ def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Al
     )
 
 
-def _queue_wait_high(severity: str, seconds: float) -> Alert:
-    by = "job, pool, class"
+def _queue_wait_high() -> Alert:
+    by, seconds = "job, pool, class", thresholds.QUEUE_WAIT_P95_WARNING_SECONDS
     return Alert(
         name="TidegateQueueWaitHigh",
-        severity=severity,
+        severity="warning",
         expr=(
             f'{QUEUE_WAIT_P95}{{class!="batch"}} > {seconds:g}\n'
             f"and {enough_above(catalogue.QUEUE_WAIT, seconds, thresholds.QUEUE_WAIT_LEAST, _WAIT_SECONDS, by)}"
@@ -126,8 +128,7 @@ def _limit_fell() -> Alert:
 LIMITS: Final = Group(
     "tidegate-limits",
     (
-        _rate_limit_spike("warning", thresholds.RATE_LIMITED_SHARE_WARNING, 120),
-        _rate_limit_spike("critical", thresholds.RATE_LIMITED_SHARE_CRITICAL, 300),
+        _rate_limit_spike(),
         Alert(
             name="TidegatePoolFrozen",
             severity="warning",
@@ -199,8 +200,7 @@ LIMITS: Final = Group(
             dashboard=LIMITER,
             by=("pool",),
         ),
-        _queue_wait_high("warning", thresholds.QUEUE_WAIT_P95_WARNING_SECONDS),
-        _queue_wait_high("critical", thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS),
+        _queue_wait_high(),
         Alert(
             name="TidegateQueueGrowing",
             severity="warning",
@@ -238,21 +238,22 @@ LIMITS: Final = Group(
             name="TidegateRefusals",
             severity="warning",
             expr=(
-                f"sum by (job, cause) (increase({_REFUSED}[{_REFUSED_WINDOW}]))\n"
+                f"{_REFUSALS} (increase({_REFUSED}[{_REFUSED_WINDOW}]))\n"
                 f"  / on (job) group_left () sum by (job) (increase({catalogue.REQUESTS.name}[{_REFUSED_WINDOW}]))"
                 f" > {thresholds.REFUSED_SHARE}\n"
-                f"and sum by (job, cause) (increase({_REFUSED}[{_REFUSED_WINDOW}])) >= {thresholds.REFUSED_LEAST}\n"
-                f"and sum by (job, cause) (increase({_REFUSED}[{duration(thresholds.REFUSED_RECENT_SECONDS)}])) > 0"
+                f"and {_REFUSALS} (increase({_REFUSED}[{_REFUSED_WINDOW}])) >= {thresholds.REFUSED_LEAST}\n"
+                f"and {_REFUSALS} (increase({_REFUSED}[{duration(thresholds.REFUSED_RECENT_SECONDS)}])) > 0"
             ),
             for_seconds=120,
             keep_firing_seconds=300,
             summary="Tidegate refuses many calls.",
             description=(
                 "{{ $value | humanizePercentage }} of all calls in the last "
-                f"{_REFUSED_WINDOW} were refused with cause {{{{ $labels.cause }}}}."
+                f"{_REFUSED_WINDOW} were refused by pool {{{{ $labels.pool }}}} with cause {{{{ $labels.cause }}}}."
                 + _TOP_REFUSED.template(' Most often: {{ .Labels.caller }} ({{ .Value | printf "%.0f" }} times).')
             ),
             dashboard=CALLERS,
+            by=("pool",),
             top=_TOP_REFUSED,
         ),
     ),

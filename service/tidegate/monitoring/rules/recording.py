@@ -45,8 +45,7 @@ _ADMITTED_SOON: Final = _admissions("bucket", _WITHIN)
 
 def _beyond(name: str) -> str:
     """Waits beyond the objective, by pool and class."""
-    job = f"job=%%[1]q,{_NOT_BATCH}"
-    whole, within = f"{name}_count{{{job}}}[%(window)s]", f"{name}_bucket{{{job},{_WITHIN}}}[%(window)s]"
+    whole, within = f"{name}_count{{{_NOT_BATCH}}}[%(window)s]", f"{name}_bucket{{{_NOT_BATCH},{_WITHIN}}}[%(window)s]"
     return f"(increase({whole}) - ignoring (le) increase({within}))"
 
 
@@ -59,10 +58,10 @@ OBJECTIVES: Final = {
 }
 """Bad calls and all calls of each objective. `f` is `rate` or `increase` over `window`."""
 BAD_BY_POOL: Final = {
-    "availability": f"increase({catalogue.FAILED_CALLS.name}{{job=%%q}}[%(window)s])",
-    "latency": _without(_beyond(catalogue.QUEUE_WAIT.name), _beyond(_EXCESS)),
+    "availability": f"sum by (job, pool) (increase({catalogue.FAILED_CALLS.name}[%(window)s]))",
+    "latency": f"sum by (job, pool) {_without(_beyond(catalogue.QUEUE_WAIT.name), _beyond(_EXCESS))}",
 }
-"""Bad calls by pool and further labels, for `TopContributor`; `%q` is the job."""
+"""Bad calls of each pool over `window`."""
 
 QUOTA_USED: Final = "tidegate:quota_used:ratio_rate5m"
 QUEUE_DEPTH: Final = "tidegate:queue_depth:sum"

@@ -3,12 +3,25 @@
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import SLO
+from tidegate.monitoring.rules.burn_causes import cause_in_words
 from tidegate.monitoring.rules.recording import BAD_BY_POOL, OBJECTIVES, bad_share
-from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration
-from tidegate.observe.metrics import thresholds
+from tidegate.monitoring.rules.rule import Alert, Group, duration
+from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.thresholds import BurnWindow
 
 __all__ = ["SLOS"]
+
+
+_KNOWN_PART: Final = 8
+
+
+def _known_seconds(burn: BurnWindow) -> int:
+    """How long Prometheus must have known the service.
+
+    A window that it has seen only the end of says little: one bad minute would look like six bad hours. A bad minute is
+    less than each threshold of an eighth of the window.
+    """
+    return burn.long_seconds // _KNOWN_PART
 
 
 def _burn(objective: str, alert: str, target: float, what: str, burn: BurnWindow) -> Alert:
@@ -17,24 +30,29 @@ def _burn(objective: str, alert: str, target: float, what: str, burn: BurnWindow
     max_share = f"{burn.factor * budget:.4g}"
     long, short = duration(burn.long_seconds), duration(burn.short_seconds)
     bad, _ = OBJECTIVES[objective]
-    worst = TopContributor("pool", BAD_BY_POOL[objective] % {"window": long}, ("job",))
+    by_pool = BAD_BY_POOL[objective] % {"window": short}
+    known = duration(_known_seconds(burn))
     return Alert(
         name=alert,
         severity=burn.severity,
         expr=(
-            f"{bad_share(objective, burn.long_seconds)} > {max_share}\n"
-            f"and {bad_share(objective, burn.short_seconds)} > {max_share}\n"
-            f"and {bad % {'f': 'increase', 'window': long}} >= {thresholds.BURN_LEAST_BAD}"
+            f"(\n  {bad_share(objective, burn.long_seconds)} > {max_share}\n"
+            f"  and {bad_share(objective, burn.short_seconds)} > {max_share}\n"
+            f"  and {bad % {'f': 'increase', 'window': long}} >= {thresholds.BURN_LEAST_BAD}\n"
+            f"  and on (job) count by (job) ({catalogue.BUILD_INFO.name} offset {known})\n)\n"
+            # The pool with most bad calls, so that an alert on its cause can inhibit this one.
+            f"* on (job) group_left (pool) (0 * topk by (job) (1, {by_pool}) + 1)"
         ),
-        for_seconds=60,
+        for_seconds=180,  # longer than the alerts on causes, which inhibit it
         keep_firing_seconds=300,
         summary=f"The error budget of {objective} burns at more than {burn.factor:g}× the sustainable rate.",
         description=(
             f"{{{{ $value | humanizePercentage }}}} of the calls {what} in the last {long}, and too many "
-            f"in the last {short} (objective: at most {100 * budget:g}%)."
-            + worst.template(' Most of them in pool {{ .Labels.pool }} ({{ .Value | printf "%.0f" }}).')
+            f"in the last {short} (objective: at most {100 * budget:g}%). Most of them now are in pool "
+            "{{ $labels.pool }}." + cause_in_words(objective, short)
         ),
         dashboard=SLO,
+        by=("pool",),
         labels={"window": long},
     )
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS, MODELS
-from tidegate.monitoring.rules.recording import SPEND_PER_HOUR
+from tidegate.monitoring.rules.recording import QUEUE_DEPTH, SPEND_PER_HOUR
 from tidegate.monitoring.rules.responses import RESPONSES
 from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, frequent, quantile
 from tidegate.observe.metrics import catalogue, thresholds
@@ -27,8 +27,15 @@ _SLOW_STREAMS: Final = enough_above(
 )
 
 
+_FELT: Final = (
+    f"\nand (sum by (job, pool) (increase({catalogue.FAILED_CALLS.name}[{_WINDOW}])) > 0"
+    f" or sum by (job, pool) ({QUEUE_DEPTH}) > 0)"
+)
+"""Somebody notices: calls of the pool fail, or wait."""
+
+
 def _failing(name: str, statuses: str, severity: str, least_share: float, *, summary: str, got: str) -> Alert:
-    """An alert on the share of attempts with these statuses."""
+    """An alert on the share of attempts with these statuses. It pages only if calls fail or wait because of it."""
     return Alert(
         name=name,
         severity=severity,
@@ -40,7 +47,8 @@ def _failing(name: str, statuses: str, severity: str, least_share: float, *, sum
             window_seconds=thresholds.UPSTREAM_WINDOW_SECONDS,
             recent_seconds=thresholds.UPSTREAM_RECENT_SECONDS,
             by="job, pool",
-        ),
+        )
+        + (_FELT if severity == "critical" else ""),
         for_seconds=120,
         keep_firing_seconds=300,
         summary=summary,

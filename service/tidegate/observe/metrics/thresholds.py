@@ -18,7 +18,8 @@ RATE_LIMITED_RECENT_SECONDS: Final = 120
 RATE_LIMITED_SHARE_WARNING: Final = 0.05
 """Of all attempts. A limiter that knows the limits gets almost no 429s; at one in twenty it does not know them."""
 RATE_LIMITED_SHARE_CRITICAL: Final = 0.25
-"""Every fourth attempt is wasted: other clients use the same quota, or a limit was lowered."""
+"""Every fourth attempt is wasted: other clients use the same quota, or a limit was lowered. Red on dashboards; the page
+comes from the latency objective, if calls wait for it."""
 RATE_LIMITED_LEAST: Final = 5
 """Three 429s at night are not a spike."""
 
@@ -59,7 +60,7 @@ QUEUE_WAIT_WINDOW_SECONDS: Final = 300
 QUEUE_WAIT_P95_WARNING_SECONDS: Final = 10.0
 """People notice such a wait. Excludes class `batch`, which is meant to wait. A bucket bound of the histogram."""
 QUEUE_WAIT_P95_CRITICAL_SECONDS: Final = 60.0
-"""Clients with the common timeout of one minute give up. A bucket bound of the histogram."""
+"""Clients with the common timeout of one minute give up. Red on dashboards; the latency objective pages."""
 QUEUE_WAIT_LEAST: Final = 5
 QUEUE_GROWTH_PER_MINUTE: Final = 1.0
 """Arrivals minus departures, over the window below."""
@@ -134,6 +135,12 @@ SERVICE_WINDOW_SECONDS: Final = 300
 RESTARTS_WINDOW_SECONDS: Final = 1_800
 RESTARTS: Final = 3
 """Starts of one replica in the window. An upgrade, or a change of the configuration, is one."""
+STORE_LATENCY_P99_SECONDS: Final = 0.1
+"""Usual is below 10 ms; from 250 ms on, a replica is degraded. A bucket bound of the histogram."""
+STORE_SLOW_LEAST: Final = 5
+LEADER_CHANGES_WINDOW_SECONDS: Final = 1_800
+LEADER_CHANGES: Final = 6
+"""In the window. A rolling restart of five replicas changes the leader five times at most."""
 OLDEST_LEASE_SECONDS: Final = 1_800
 """Three times the default deadline of a call. No live call holds quota for so long."""
 LEDGER_UNWRITTEN_SECONDS: Final = 60

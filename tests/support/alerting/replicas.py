@@ -1,0 +1,47 @@
+"""Faults of the store that replicas share."""
+
+import threading
+
+from support.alerting.fault import fault
+from support.alerting.stack import Stack
+
+
+@fault("TidegateDegraded warning", store=True)
+def a_store_that_is_lost(stack: Stack) -> None:
+    stack.call()
+    stack.pause_store(30)
+    stack.fires("TidegateDegraded", instance=stack.addresses[0])
+    stack.silent("critical")
+    stack.resolves("TidegateDegraded")
+
+
+@fault("TidegateStoreSlow warning", store=True)
+def a_store_that_is_slow(stack: Stack) -> None:
+    stack.call()
+    over = threading.Event()
+
+    def slow_down() -> None:
+        while not over.wait(0.05):
+            stack.pause_store(0.2)  # a replica waits for 250 ms
+
+    slowing = threading.Thread(target=slow_down)
+    slowing.start()
+    try:
+        stack.fires("TidegateStoreSlow", instance=stack.addresses[0])
+        stack.silent("critical")
+    finally:
+        over.set()
+        slowing.join()
+    stack.resolves("TidegateStoreSlow")
+
+
+@fault("TidegateLeaderChanges warning", store=True)
+def a_leader_that_loses_the_store_again_and_again(stack: Stack) -> None:
+    stack.call()
+    for _ in range(7):
+        stack.pause_store(2)
+        stack.wait_for(lambda: stack.query("tidegate_leader == 0"), "a replica that does not lead")
+        stack.wait_for(lambda: stack.query("tidegate_leader == 1"), "a replica that leads")
+    stack.fires("TidegateLeaderChanges")
+    stack.silent("critical")
+    stack.resolves("TidegateLeaderChanges")
