@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from support.api_services import FakeExposition, FakeGenerator, make_services
+from support.api_services import FakeExposition, FakeGenerator, app_of, make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.snapshots import shared_status
@@ -26,7 +26,7 @@ EVERYWHERE = ["/v1/messages", "/api/workflows/generate", "/api/system/rate-limit
 
 
 def ask(services: Services, method: str, path: str, **arguments: Any) -> Answer:
-    return asyncio.run(call(create_app(services), method, path, **arguments))
+    return asyncio.run(call(app_of(services), method, path, **arguments))
 
 
 def test_v1_goes_to_the_gateway_and_the_rest_to_the_api() -> None:
@@ -187,7 +187,7 @@ def test_calls_that_outlast_the_grace_period_are_told_to_come_back(path: str) ->
     async def run(*, draining: bool) -> Answer:
         answer = Answer()
         task = asyncio.create_task(
-            call(create_app(services), "POST", path, body={"prompt": "Ship an order"}, answer=answer)
+            call(app_of(services), "POST", path, body={"prompt": "Ship an order"}, answer=answer)
         )
         await asyncio.sleep(0.01)
         services.draining = draining
@@ -350,7 +350,7 @@ def test_the_bodies_under_api_are_bounded_together() -> None:
     services = make_services(Settings(max_body_bytes=100))
 
     async def run() -> tuple[int, Answer, Answer]:
-        app = create_app(services)
+        app = app_of(services)
         uploads = [SlowUpload("/api/workflows/generate", b"x" * 100, {}) for _ in range(64)]
         tasks = [asyncio.create_task(upload.go(app)) for upload in uploads]
         await asyncio.sleep(0.05)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import call
-from tidegate.api.app import create_app
 from tidegate.api.services import Services
 from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, Each, Period, Spender, Spending
 from tidegate.identity.identify import Identifier, key_hash
@@ -38,7 +37,7 @@ def services() -> Services:
 
 
 def ask(services: Services, path: str = BUDGETS, key: str = "root-key") -> list[dict[str, Any]]:
-    answer = asyncio.run(call(create_app(services), "GET", path, headers={"x-api-key": key}))
+    answer = asyncio.run(call(app_of(services), "GET", path, headers={"x-api-key": key}))
     assert answer.status == 200
     found: list[dict[str, Any]] = answer.json().get("budgets", [])
     return found
@@ -91,5 +90,5 @@ def test_a_caller_sees_the_budgets_of_its_own_calls(key: str, names: list[tuple[
 def test_without_budgets_there_are_none() -> None:
     services = make_services()
     assert ask(services) == []
-    answer = asyncio.run(call(create_app(services), "GET", STATUS))
+    answer = asyncio.run(call(app_of(services), "GET", STATUS))
     assert "budgets" not in answer.json()

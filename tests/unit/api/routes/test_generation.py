@@ -6,11 +6,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from support.api_services import DOCUMENT, FakeGenerator, make_services
+from support.api_services import DOCUMENT, FakeGenerator, app_of, make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.api.app import create_app
 from tidegate.api.events import ProgressFeed
 from tidegate.api.services import Services
 from tidegate.core.domain.caller import Priority
@@ -39,7 +38,7 @@ def generator(services: Services) -> FakeGenerator:
 def post(services: Services, body: Any, **headers: str) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     clock = cast("VirtualClock", services.clock)
-    return run_virtual(call(create_app(services), "POST", PATH, body=body, headers=named), clock)
+    return run_virtual(call(app_of(services), "POST", PATH, body=body, headers=named), clock)
 
 
 def test_the_answer_has_the_document_and_how_it_came_about(services: Services) -> None:
@@ -290,7 +289,7 @@ def test_an_unforeseen_error_is_a_500_that_tells_nothing(services: Services) -> 
     answer = Answer()
     with pytest.raises(RuntimeError):  # the server logs it
         run_virtual(
-            call(create_app(services), "POST", PATH, body=PROMPT, answer=answer), cast("VirtualClock", services.clock)
+            call(app_of(services), "POST", PATH, body=PROMPT, answer=answer), cast("VirtualClock", services.clock)
         )
     assert answer.status == 500
     assert "secret" not in answer.body.decode()
@@ -365,7 +364,7 @@ def test_the_work_stops_when_the_client_leaves(*, stream: bool) -> None:
     async def leave_after_a_second() -> None:
         leaves = asyncio.Event()
         asyncio.get_running_loop().call_later(1, leaves.set)
-        await call(create_app(services), "POST", PATH, body={**PROMPT, "stream": stream}, leaves=leaves)
+        await call(app_of(services), "POST", PATH, body={**PROMPT, "stream": stream}, leaves=leaves)
 
     clock = cast("VirtualClock", services.clock)
     run_virtual(leave_after_a_second(), clock)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
@@ -37,7 +37,7 @@ def services(tmp_path: Path) -> Services:
 
 
 def ask(services: Services, method: str, path: str = KEYS, body: Any = None, key: str = "root-key") -> Answer:
-    return asyncio.run(call(create_app(services), method, path, body=body, headers={"x-api-key": key}))
+    return asyncio.run(call(app_of(services), method, path, body=body, headers={"x-api-key": key}))
 
 
 def create(services: Services, **body: Any) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
-from tidegate.api.app import create_app
 from tidegate.api.services import Services
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.ledger.audit import Audit
@@ -34,7 +33,7 @@ def services(tmp_path: Path) -> Services:
 
 
 def ask(services: Services, method: str, path: str = PAUSES, body: Any = None, key: str = "root-key") -> Answer:
-    return asyncio.run(call(create_app(services), method, path, body=body, headers={"x-api-key": key}))
+    return asyncio.run(call(app_of(services), method, path, body=body, headers={"x-api-key": key}))
 
 
 def test_a_pause_is_made_listed_ended_and_recorded(services: Services) -> None:

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.api.app import create_app
 from tidegate.api.services import Services
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
@@ -27,7 +26,7 @@ POOLS = (
 def ask(services: Services, key: str = "") -> Answer:
     clock = cast("VirtualClock", services.clock)
     headers = {"x-api-key": key} if key else {}
-    return run_virtual(call(create_app(services), "GET", QUEUE, headers=headers), clock)
+    return run_virtual(call(app_of(services), "GET", QUEUE, headers=headers), clock)
 
 
 def waiting(services: Services, pool: str, *callers: Caller) -> None:

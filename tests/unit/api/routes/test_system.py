@@ -7,12 +7,11 @@ from typing import Any, cast
 import pytest
 from msgspec import structs
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.snapshots import shared_status
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.api.app import create_app
 from tidegate.api.services import Services
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
@@ -40,7 +39,7 @@ def ask(
 ) -> Answer:
     headers = {**(headers or {}), **({"x-api-key": key} if key else {})}
     clock = cast("VirtualClock", services.clock)
-    return run_virtual(call(create_app(services), method, path, body=body, headers=headers, peer=peer), clock)
+    return run_virtual(call(app_of(services), method, path, body=body, headers=headers, peer=peer), clock)
 
 
 def configure(services: Services, **changes: Any) -> Answer:

@@ -7,9 +7,8 @@ import threading
 
 import pytest
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
-from tidegate.api.app import create_app
 from tidegate.api.routes import ledger_calls
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.services import Services
@@ -64,7 +63,7 @@ def services(ledger: FakeLedger) -> Services:
 
 def ask(services: Services, query: str = "", key: str = "boss-key", **headers: str) -> Answer:
     path = f"/api/system/usage{query}"
-    return asyncio.run(call(create_app(services), "GET", path, headers={"x-api-key": key, **headers}))
+    return asyncio.run(call(app_of(services), "GET", path, headers={"x-api-key": key, **headers}))
 
 
 def test_the_answer_has_sums_by_group_their_total_and_where_prices_are_from(
@@ -146,9 +145,7 @@ def test_while_the_database_fails_the_answer_is_an_error_that_may_be_retried(
 
 def test_generations_need_the_ledger_as_well(services: Services) -> None:
     path = "/api/workflows/generate"
-    answer = asyncio.run(
-        call(create_app(services), "POST", path, body={"prompt": "x"}, headers={"x-api-key": "web-key"})
-    )
+    answer = asyncio.run(call(app_of(services), "POST", path, body={"prompt": "x"}, headers={"x-api-key": "web-key"}))
     assert (answer.status, answer.headers["x-tidegate-cause"]) == (503, "ledger_unavailable")
 
 

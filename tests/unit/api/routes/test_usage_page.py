@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from support.api_services import make_services
+from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
 from support.key_stores import FakeKeyStore
 from support.usage_pages import DAY, NOW, PageLedger, group
-from tidegate.api.app import create_app
 from tidegate.api.services import Services
 from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, Each, Period
 from tidegate.core.domain.errors import LedgerUnavailable
@@ -55,7 +54,7 @@ def ask(services: Services, query: str = "", key: str | None = "boss-key", **hea
     """Ask as a browser does: with the key as the password."""
     if key is not None:
         headers["authorization"] = "Basic " + base64.b64encode(f"anyone:{key}".encode()).decode()
-    return asyncio.run(call(create_app(services), "GET", f"/usage{query}", headers=headers))
+    return asyncio.run(call(app_of(services), "GET", f"/usage{query}", headers=headers))
 
 
 class Reader(HTMLParser):
@@ -137,7 +136,7 @@ def test_the_page_needs_nothing_but_its_style_and_allows_nothing_else(services: 
     page = answer.body.decode()
     assert not re.search(r"<script|<style| style=| on\w+=|//", page.replace("<!doctype", ""))
     assert re.findall(r'<link [^>]*href="([^"]*)"', page) == ["usage/style.css"]
-    style = asyncio.run(call(create_app(services), "GET", "/usage/style.css"))
+    style = asyncio.run(call(app_of(services), "GET", "/usage/style.css"))
     assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
     assert b"url(" not in style.body
     assert b"@import" not in style.body
@@ -199,7 +198,7 @@ def test_programs_send_the_key_as_to_any_route(services: Services) -> None:
 
 def test_a_password_is_a_key_only_where_nothing_can_be_changed_or_spent(services: Services) -> None:
     headers = {"authorization": "Basic " + base64.b64encode(b"x:boss-key").decode()}
-    app = create_app(services)
+    app = app_of(services)
     statuses = {
         path: asyncio.run(call(app, method, path, headers=headers, body=body)).status
         for method, path, body in (
@@ -305,7 +304,7 @@ def test_usage_without_a_price_is_shared_by_calls(services: Services, ledger: Pa
 def test_sessions_are_listed_for_programs_as_well(services: Services) -> None:
     def sessions(key: str) -> Answer:
         path = "/api/system/usage/sessions?since=7d&limit=5"
-        return asyncio.run(call(create_app(services), "GET", path, headers={"x-api-key": key}))
+        return asyncio.run(call(app_of(services), "GET", path, headers={"x-api-key": key}))
 
     assert sessions("boss-key").json()["sessions"] == [
         {
