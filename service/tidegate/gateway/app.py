@@ -320,10 +320,13 @@ class Gateway:
             call.spending_headers = (*call.spending_headers, cost_header(cost))
 
     def _add_budget_header(self, call: Call) -> None:
+        store = self._context.admission.store
+        if not store.has_budgets:
+            return
         spender = Spender(call.caller.label, call.caller.team, call.session)
-        budgets = self._context.admission.store.budgets_now(spender)
-        header = budget_header(budgets, all_budgets=call.wants_budgets) if budgets else None
-        call.spending_headers = () if header is None else (header,)
+        if call.wants_budgets or store.is_budget_low(spender):
+            header = budget_header(store.budgets_now(spender), all_budgets=call.wants_budgets)
+            call.spending_headers = () if header is None else (header,)
 
     async def _relay_parts(
         self,

@@ -168,6 +168,16 @@ class MemoryStore:
         """As `Store.spend`."""
         self._step_or_defer(self._pools.spend, spender, spending)
 
+    @property
+    def has_budgets(self) -> bool:
+        """As `Store.has_budgets`."""
+        return bool(self._pools.budgets)
+
+    def is_budget_low(self, spender: Spender) -> bool:
+        """As `Store.is_budget_low`."""
+        with self._lock:
+            return self._pools.budgets.is_low(spender)
+
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """As `Store.budgets_now`."""
         return self._step(lambda _now_ns: self._pools.budgets.snapshot(spender))

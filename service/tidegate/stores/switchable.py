@@ -196,6 +196,15 @@ class SwitchableStore:
         """As `Store.spend`."""
         self.present.spend(spender, spending)
 
+    @property
+    def has_budgets(self) -> bool:
+        """As `Store.has_budgets`."""
+        return self.present.has_budgets
+
+    def is_budget_low(self, spender: Spender) -> bool:
+        """As `Store.is_budget_low`."""
+        return self.present.is_budget_low(spender)
+
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """As `Store.budgets_now`."""
         return self.present.budgets_now(spender)

@@ -6,10 +6,12 @@ from typing import Final, Self
 from msgspec import Struct, structs
 
 from tidegate.core.accounts.account_waits import AccountWaits
-from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, BudgetWindow, Spending
+from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, BudgetWindow, OnExceed, Spending
 
 __all__ = ["Budget", "Meter", "MeterState"]
 
+_UNITS: Final = (BudgetUnit.USD, BudgetUnit.TOKENS)
+"""In the order of the fields of `Spending`."""
 _MOST_SUBJECTS: Final = 10_000
 """So many sessions, callers or teams of one budget are remembered. Beyond that, the one that has spent nothing for
 longest is forgotten, unless it has a call in progress."""
@@ -56,15 +58,12 @@ class Budget:
         self.told = 0
         self.skipped_in: dict[str, AccountWaits] = {}
 
-    def amount(self, spending: Spending) -> int:
-        """The spending in the unit of this budget."""
-        return spending.micro_usd if self.meter.rule.unit is BudgetUnit.USD else spending.tokens
-
     def has(self, spending: Spending, *, beside_reserved: bool = False) -> bool:
         """Whether the amount suffices; `beside_reserved`: also if calls in progress spend what they have reserved."""
-        amount = self.amount(spending)
+        meter = self.meter
+        amount = spending[meter.unit]
         taken = self.spent + self.reserved if beside_reserved else self.spent
-        return not amount or taken + amount <= self.meter.rule.limit
+        return not amount or taken + amount <= meter.rule.limit
 
     def note_skipped(self, waits: AccountWaits) -> None:
         """Calls are skipped in this pool until calls in progress end."""
@@ -76,22 +75,31 @@ class Budget:
 
 
 class Meter:
-    """A budget in its present period, with the amounts of its subjects: those that spent last are last."""
+    """A budget in its present period, with the amounts of its subjects: those that spent last are last.
 
-    __slots__ = ("budgets", "ends", "is_known", "rule", "set_aside", "starts")
+    Attributes:
+        rule: the budget.
+        unit: the index of its unit in `Spending`.
+        refuses: whether it refuses calls.
+        is_known: whether it is known what was spent before.
+    """
+
+    __slots__ = ("budgets", "ends", "is_known", "refuses", "rule", "set_aside", "starts", "unit")
 
     def __init__(self, window: BudgetWindow) -> None:
-        self.rule = window.rule
+        self.rule = rule = window.rule
+        self.unit = _UNITS.index(rule.unit)
+        self.refuses = rule.on_exceed is OnExceed.REFUSE
         self.starts = window.starts
         self.ends = window.ends
         self.set_aside = window.set_aside
-        self.is_known = False  # what was spent before
+        self.is_known = False
         self.budgets: dict[str, Budget] = {}
         if self.rule.each is None:
             self.of("")
 
     def of(self, subject: str) -> Budget:
-        """The amount of a subject."""
+        """The amount of a subject. For a new one, another may be forgotten."""
         budget = self.budgets.get(subject)
         if budget is None:
             if len(self.budgets) >= _MOST_SUBJECTS:
@@ -107,6 +115,7 @@ class Meter:
             for budget in self.budgets.values():
                 budget.told = 0
         self.rule = rule
+        self.refuses = rule.on_exceed is OnExceed.REFUSE
 
     def touch(self, budget: Budget) -> None:
         """This subject has spent something."""

@@ -29,6 +29,7 @@ _MOST_SPENDERS: Final = 1_000
 _REFUSED: Final = 2
 _THRESHOLDS: Final = ((100, _REFUSED | 1), (80, 1))
 """Shares of the limit, in percent, that are reported once per period, and the bits of `Budget.told` that they set."""
+_FIRST_THRESHOLD: Final = 80
 _NOT_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
@@ -49,7 +50,7 @@ class _Reservation(Struct):
     def change(self, times: int) -> None:
         """Adds the amount to what is reserved, so many times."""
         for budget in self.budgets:
-            budget.reserved += times * budget.amount(self.spending)
+            budget.reserved += times * self.spending[budget.meter.unit]
 
 
 class Budgets:
@@ -71,11 +72,15 @@ class Budgets:
 
     __slots__ = ("_by_spender", "_freed", "_meters", "_open", "events")
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._meters)
+
     def __init__(self, freed: dict[str, None]) -> None:
         self.events: list[BudgetReached] = []
         self._freed = freed
         self._meters: dict[str, Meter] = {}  # by name
-        self._by_spender: dict[tuple[str, str], tuple[Meter, ...]] = {}  # those for a caller of a team
+        self._by_spender: dict[Spender, tuple[Budget, ...]] = {}  # a cache
         self._open: dict[str, _Reservation] = {}  # by lease id
 
     def dump(self) -> BudgetsState:
@@ -130,7 +135,7 @@ class Budgets:
         """
         if not self._meters or demand.spending == NOTHING_SPENT:
             return demand
-        for budget in self._of(demand):
+        for budget in self._for(demand.spender):
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(demand.spending):
                 self._tell(budget, 100, _REFUSED)
@@ -147,8 +152,8 @@ class Budgets:
         if not self._meters or demand.spending == NOTHING_SPENT:
             return None
         blocking = None
-        for budget in self._of(demand):
-            if budget.meter.rule.on_exceed is OnExceed.REFUSE:
+        for budget in self._for(demand.spender):
+            if budget.meter.refuses:
                 if not budget.has(demand.spending):
                     return None
                 if not budget.has(demand.spending, beside_reserved=True):
@@ -159,17 +164,17 @@ class Budgets:
         """Whether a demand is neither refused nor has to wait for calls in progress."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return True
-        return all(
-            budget.meter.rule.on_exceed is not OnExceed.REFUSE or budget.has(demand.spending, beside_reserved=True)
-            for budget in self._of(demand)
-        )
+        for budget in self._for(demand.spender):
+            if budget.meter.refuses and not budget.has(demand.spending, beside_reserved=True):
+                return False
+        return True
 
     def reserve(self, lease_id: str, demand: Demand) -> None:
         """Reserves what a call will probably cost, as it begins."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return
         spender = demand.spender
-        reservation = self._open[lease_id] = _Reservation(spender, demand.spending, tuple(self._of(demand)))
+        reservation = self._open[lease_id] = _Reservation(spender, demand.spending, self._for(spender))
         reservation.change(+1)
 
     def grow(self, lease_id: str, spending: Spending) -> None:
@@ -194,24 +199,21 @@ class Budgets:
             spending = NOTHING_SPENT
         elif spending is None:
             spending = demand.spending if reservation is None else reservation.spending
-        if reservation is not None:
-            reservation.change(-1)
-            for budget in reservation.budgets:
+        if reservation is None:
+            if self._meters and spending != NOTHING_SPENT:
+                self.spend(demand.spender, spending)
+            return spending
+        reservation.change(-1)
+        for budget in reservation.budgets:
+            if budget.skipped_in:
                 self._free(budget)
-        if self._meters and spending != NOTHING_SPENT:
-            self.spend(demand.spender, spending)
+            self._count(budget, spending)
         return spending
 
     def spend(self, spender: Spender, spending: Spending) -> None:
         """Counts what was spent, beside any reservation."""
         for budget in self._for(spender):
-            budget.spent += budget.amount(spending)
-            budget.meter.touch(budget)
-            percent = budget.spent * 100 // budget.meter.rule.limit
-            for threshold, bits in _THRESHOLDS:
-                if percent >= threshold:
-                    self._tell(budget, threshold, bits)
-                    break
+            self._count(budget, spending)
 
     # What others read.
 
@@ -222,6 +224,10 @@ class Budgets:
             before = sums.get(each.spender, NOTHING_SPENT)
             sums[each.spender] = Spending(*map(sum, zip(before, each.spending, strict=True)))
         return sums
+
+    def is_low(self, spender: Spender) -> bool:
+        """Whether a fifth or less is left of any budget of a spender."""
+        return any((each.spent + each.reserved) * 5 >= each.meter.rule.limit * 4 for each in self._for(spender))
 
     def snapshot(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """What is left of all budgets, or of those of one spender.
@@ -238,21 +244,24 @@ class Budgets:
             )
         )
 
-    def _of(self, demand: Demand) -> Iterator[Budget]:
-        return self._for(demand.spender)
+    def _for(self, spender: Spender) -> tuple[Budget, ...]:
+        """The budgets that count the calls of a spender."""
+        found = self._by_spender.get(spender)
+        return self._find(spender) if found is None else found
 
-    def _for(self, spender: Spender) -> Iterator[Budget]:
-        caller, team, _ = spender
-        meters = self._by_spender.get((caller, team))
-        if meters is None:
-            if len(self._by_spender) >= _MOST_SPENDERS:
-                self._by_spender.clear()
-            meters = tuple(each for each in self._meters.values() if each.rule.is_for(caller, team))
-            self._by_spender[caller, team] = meters
-        for meter in meters:
-            subject = meter.rule.subject(spender)
+    def _find(self, spender: Spender) -> tuple[Budget, ...]:
+        found = []
+        for meter in self._meters.values():
+            subject = meter.rule.subject(spender) if meter.rule.is_for(spender.caller, spender.team) else None
             if subject is not None:
-                yield meter.of(subject)
+                is_new = subject not in meter.budgets
+                found.append(meter.of(subject))
+                if is_new:
+                    self._by_spender.clear()  # another subject may have been forgotten
+        if len(self._by_spender) >= _MOST_SPENDERS:
+            self._by_spender.clear()
+        budgets = self._by_spender[spender] = tuple(found)
+        return budgets
 
     def _all(self) -> Iterator[Budget]:
         for meter in self._meters.values():
@@ -264,8 +273,17 @@ class Budgets:
         for budget in self._all():
             budget.reserved = 0
         for reservation in self._open.values():
-            reservation.budgets = tuple(self._for(reservation.spender))
+            reservation.budgets = self._for(reservation.spender)
             reservation.change(+1)
+
+    def _count(self, budget: Budget, spending: Spending) -> None:
+        meter = budget.meter
+        budget.spent += spending[meter.unit]
+        meter.touch(budget)
+        percent = budget.spent * 100 // meter.rule.limit
+        if percent >= _FIRST_THRESHOLD:
+            threshold, bits = next(each for each in _THRESHOLDS if percent >= each[0])
+            self._tell(budget, threshold, bits)
 
     def _tell(self, budget: Budget, percent: int, bits: int) -> None:
         """Reports a threshold, unless all of its bits were told before in this period."""

@@ -136,6 +136,15 @@ class Store(Protocol):
         """Counts what was spent without a lease."""
         ...
 
+    @property
+    def has_budgets(self) -> bool:
+        """Whether there are any budgets. Then each demand needs its `spending`."""
+        ...
+
+    def is_budget_low(self, spender: Spender) -> bool:
+        """Whether a fifth or less is left of any budget of a spender."""
+        ...
+
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """What is left of all budgets, or of those of one spender. Of a remote store, by its last report."""
         ...

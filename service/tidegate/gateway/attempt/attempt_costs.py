@@ -24,13 +24,15 @@ def demand_of(
     call: Call,
     prepared: PreparedCall,
     estimator: CostEstimator,
-    prices: CallPrices,
+    prices: CallPrices | None,
     now_ns: int,
     *,
     front: bool,
     retry: bool,
 ) -> Demand:
     """The demand of an attempt on the pool. `front` and `retry` are those of `Demand`.
+
+    `prices`: None if there are no budgets.
 
     It waits no longer than leaves time for a response before the call's deadline. Under overload each call would
     otherwise be admitted in its last moment, and would use the quota for a response that comes too late.
@@ -40,7 +42,8 @@ def demand_of(
     response_ns = 0
     if prepared.shape is not None:
         cost, overdraw_tokens = estimator.quote(prepared.shape, now_ns)
-        spending = prices.expected(prepared.shape, cost, estimator, now_ns)
+        if prices is not None:
+            spending = prices.expected(prepared.shape, cost, estimator, now_ns)
         price = partial(estimator.estimate, prepared.shape)
         response_ns = estimator.response_ns(prepared.shape.model, cost.output_tokens, streams=prepared.streams)
     return Demand(

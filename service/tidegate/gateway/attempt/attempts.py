@@ -154,7 +154,7 @@ class Attempts:
             call,
             self._prepared,
             self._admission.estimator,
-            self._admission.prices,
+            self._admission.prices if self._admission.store.has_budgets else None,
             asked_ns,
             front=after_429 and self._rate_limited <= _MAX_429S_AT_FRONT,
             retry=self._last_error is not None and not after_429,

@@ -206,6 +206,11 @@ class SharedStore(SwitchableStore):
         self._budgets = windows
         self._in_loop(self._send_setting, SetBudgets(windows))
 
+    @property
+    def has_budgets(self) -> bool:
+        """As `Store.has_budgets`: by the configuration of this replica, or the leader's last report."""
+        return bool(self._budgets) or bool(self.budgets_now())
+
     def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:
         """As `Store.turn_budgets`, for all replicas."""
         self._budgets = tuple(in_period(each, periods) for each in self._budgets)
