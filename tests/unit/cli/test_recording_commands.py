@@ -113,7 +113,7 @@ def test_a_file_without_entries_or_of_another_kind_is_refused(tmp_path: Path) ->
     file.write_bytes(b"tidegate recording 1\n\0")
     with pytest.raises(UnreadableState, match=r"cut at byte 21.*there is nothing to replay"):
         CliRunner().invoke(commands, ["replay", str(file)], catch_exceptions=False)
-    with pytest.raises(ConfigurationError, match=r"FILE: got .*nowhere', allowed is a readable file"):
+    with pytest.raises(ConfigurationError, match=r"FILE: got .*, allowed is a readable file"):
         CliRunner().invoke(commands, ["replay", str(tmp_path / "nowhere")], catch_exceptions=False)
 
 
