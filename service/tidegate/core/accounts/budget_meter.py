@@ -132,13 +132,17 @@ class Meter:
         return True
 
     def learn_spent(self, spent: Mapping[str, int]) -> None:
-        """Takes in what was spent before, once per period. What was counted since then may be part of it."""
+        """Takes in what was spent before, once per period. What was counted since then may be part of it.
+
+        Not so of a share: what is for other processes is part of it.
+        """
         if self.is_known:
             return
         self.is_known = True
         for subject, amount in sorted(spent.items()):
             budget = self.of(subject)
-            budget.spent = max(budget.spent, amount)
+            counted = budget.spent - self.set_aside
+            budget.spent = amount + counted if self.set_aside else max(counted, amount)
 
     def dump(self) -> MeterState:
         """The state without reservations, for `restore`."""

@@ -74,7 +74,7 @@ class BudgetShares:
         return (Spend(demand.spender, demand.spending if step.spent is None else step.spent),)
 
     def _spent(self, window: BudgetWindow, demands: Iterable[Demand]) -> dict[str, int]:
-        """What counts as spent by each subject that was reported in the present period."""
+        """What counts as spent by each subject that was reported in the present period, or is known from the ledger."""
         rule = window.rule
         own: dict[str, int] = {}
         for demand in demands:
@@ -84,10 +84,14 @@ class BudgetShares:
                 own[subject] = own.get(subject, 0) + (
                     spending.micro_usd if rule.unit is BudgetUnit.USD else spending.tokens
                 )
-        return {
-            each.subject: rule.limit - max(0, each.remaining) // self._count - own.get(each.subject, 0)
+        left = {
+            each.subject: each.remaining
             for each in self._left
             if each.rule.name == rule.name and each.ends == window.ends
+        } or {subject: rule.limit - amount for subject, amount in (window.spent or {}).items()}
+        return {
+            subject: rule.limit - max(0, remaining) // self._count - own.get(subject, 0)
+            for subject, remaining in left.items()
         }
 
 

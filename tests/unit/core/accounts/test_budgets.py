@@ -220,6 +220,19 @@ def test_what_was_spent_before_is_taken_in_once() -> None:
     assert spent(budgets) == {"ann": (70, 0), "bob": (50, 0)}
 
 
+def test_a_share_of_a_budget_leaves_the_rest_to_others_in_each_period() -> None:
+    budgets = Budgets({})
+    mine = rule(each=Each.CALLER)
+    budgets.configure([BudgetWindow(mine, 100, 200, {"ann": 480}, 600)])
+    budgets.spend(Spender("bob", "search"), Spending(5))
+    assert spent(budgets) == {"ann": (480, 0), "bob": (605, 0)}
+    copy = Budgets({})
+    copy.restore(budgets.dump(), AccountWaits)
+    for each in (budgets, copy):
+        each.begin({"day UTC": (200, 300)})
+        assert spent(each) == {"ann": (600, 0), "bob": (600, 0)}
+
+
 def test_what_was_spent_in_another_period_is_not_taken_in() -> None:
     budgets = made(RULE, spent={"": 5})
     budgets.configure([BudgetWindow(RULE, 50, 100, {"": 700})])

@@ -55,6 +55,15 @@ def test_a_replica_has_its_share_of_what_is_left_and_what_its_own_calls_have_res
     assert replaced == SetBudgets((structs.replace(WINDOWS[0], set_aside=600),))
 
 
+def test_a_replica_that_starts_alone_has_its_share_of_what_the_ledger_says_is_left() -> None:
+    window = BudgetWindow(ALL, spent={"": 300})
+    step = BudgetShares((window,), (), 3).in_step(Rejoin())
+    assert isinstance(step, Rejoin)
+    (known,) = step.steps
+    assert isinstance(known, SetBudgets)
+    assert known.windows[0].spent == {"": 700}
+
+
 def test_other_steps_stay_as_they_are() -> None:
     assert shares().in_step(TurnBudgets({})) == TurnBudgets({})
     assert shares().in_step(SetBudgets(())) == SetBudgets(())
