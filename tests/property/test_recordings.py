@@ -5,9 +5,12 @@ from hypothesis import strategies as st
 
 from support.log_entries import drawn_entries
 from support.pool_steps import ADAPTIVE, SETTINGS
+from support.recordings import HandMade, limited
 from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.stores.pools import Pools
-from tidegate.stores.recording.changed_settings import ChangedSettings
+from tidegate.stores.recording.changed_settings import ChangedLimits, ChangedSettings
 from tidegate.stores.recording.original import Stretch, fold_again, fold_original
 from tidegate.stores.recording.pseudonyms import Pseudonyms
 from tidegate.stores.recording.recording_file import Recorded
@@ -64,3 +67,23 @@ def test_any_recording_can_be_replayed_under_other_settings(data: st.DataObject,
         assert lease_id in original.attempts.all
         assert attempt.granted_ns is None or attempt.granted_ns >= attempt.asked_ns
         assert attempt.over_ns is None or attempt.over_ns >= (attempt.granted_ns or attempt.asked_ns)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 80), st.integers(1, 30), st.sampled_from([None, 0.5, 3.0])), max_size=30),
+    st.sampled_from([6.0, 30.0, 120.0, 600.0]),
+    st.sampled_from([1.0, 3.0]),
+)
+def test_a_replay_admits_no_more_than_its_limit(
+    calls: list[tuple[int, int, float | None]], per_minute: float, capacity: float
+) -> None:
+    log = HandMade({"p": limited(120, 2)})
+    for asked, lasts, patience_s in calls:
+        log.end(asked / 10 + lasts / 10, log.ask(asked / 10, patience_s=patience_s))
+    limits = ChangedLimits({Dimension.REQUESTS: per_minute}, capacity * 60 / per_minute)
+    replayed = replay(log.folded(12), ChangedSettings({"p": limits}))
+    times = sorted(each.granted_ns for each in replayed.all.values() if each.granted_ns is not None)
+    for first, began_ns in enumerate(times):
+        for last in range(first, len(times)):
+            seconds = to_seconds(times[last] - began_ns)
+            assert last - first + 1 <= per_minute / 60 * seconds + capacity + 1e-6
