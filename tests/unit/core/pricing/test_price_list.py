@@ -207,3 +207,25 @@ def test_without_a_price_for_batches_they_cost_the_same() -> None:
 def test_a_faulty_file_is_refused_with_the_fault(change: tuple[str, str], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         read_price_file(FILE.replace(*change).encode())
+
+
+def test_the_most_that_a_response_could_cost_is_rounded_to_the_nearest_and_nothing_without_prices() -> None:
+    row = PriceRow(("a",), 0.4, 0.1, 0.1, 0.1, 0.1)
+    prices = PriceList(PriceFile("test", READ_ON, (row, structs.replace(row, models=("b",), input=0.5))))
+    assert [prices.most_micro_usd(Usage(tokens)) for tokens in (0, 1, 2, 3)] == [0, 1, 1, 2]
+    assert PriceList(NO_ROWS).most_micro_usd(Usage(MILLION, MILLION)) == 0
+
+
+def test_a_row_may_name_replaced_models_before_others() -> None:
+    listed = PriceRow(("own", "other"), 1, 1, 1, 1, 1)
+    own = structs.replace(listed, models=("own",), input=2)
+    prices = PriceList(PriceFile("test", READ_ON, (listed,)), PriceFile("own", READ_ON, (own,)))
+    assert [usd(model, Usage(MILLION), prices=prices) for model in ("own", "other")] == [2, 1]
+
+
+def test_a_batch_costs_whole_pico_dollars() -> None:
+    row = PriceRow(("a",), 0.000001, 0, 0, 0, 0)
+    prices = PriceList(PriceFile("test", READ_ON, (row,), 0.5))
+    assert repr(prices.cost_pico_usd("a", Usage(3, batch=True), NOW)) == "1"
+    assert repr(prices.cost_micro_usd("a", Usage(3_000_000, batch=True), NOW)) == "2"
+    assert repr(prices.most_micro_usd(Usage(3_000_000))) == "3"
