@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from tidegate.core.claude.rate_limit_groups import is_fast_pool
 from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.usage import Usage
@@ -36,10 +35,8 @@ class CallPrices:
         if shape.prefixes:
             read = estimator.cached_tokens(shape, now_ns)
             written = cost.input_tokens if any(prefix.marked for prefix in shape.prefixes) else 0
-        return self.of_usage(
-            shape.model,
-            Usage(cost.input_tokens - written, cost.output_tokens, read, written, fast=is_fast_pool(shape.model)),
-        )
+        usage = Usage(cost.input_tokens - written, cost.output_tokens, read, written)
+        return self.of_usage(shape.model, usage)  # the id of a model in fast mode has prices of its own
 
     def spent(self, model: str, usage: Usage | None, cost: Cost | None) -> Spending | None:
         """What a call has spent, by its usage, or else by its cost. None: both are unknown."""

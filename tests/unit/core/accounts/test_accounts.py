@@ -4,7 +4,9 @@ import pytest
 
 from tidegate.core.accounts.account_waits import AccountWaits, Exceeded
 from tidegate.core.accounts.accounts import Account, Accounts
+from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, Spending
 from tidegate.core.domain.caller import Caller, CallerLimits
+from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 
@@ -203,3 +205,16 @@ def test_a_restored_account_tells_its_accounts_which_pools_it_frees() -> None:
     account.note_skipped(AccountWaits("p"))
     account.call_ended()
     assert list(accounts.freed) == ["p"]
+
+
+def test_a_budget_that_is_freed_frees_the_pools_in_which_calls_wait_for_it() -> None:
+    accounts, waits = Accounts(), AccountWaits("p")
+    accounts.budgets.configure([BudgetWindow(BudgetRule("b", BudgetUnit.USD, 100))])
+    first = Demand("p", Caller("a"), ONE_REQUEST, spending=Spending(80))
+    accounts.budgets.reserve("l", first)
+    blocking = accounts.budgets.blocking(first)
+    assert blocking is not None
+    blocking.note_skipped(waits)
+    accounts.budgets.settle("l", first, Outcome.RELEASED, None)
+    assert accounts.freed == {"p": None}
+    assert waits.until_ns == 0

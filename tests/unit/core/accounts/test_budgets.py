@@ -56,6 +56,7 @@ def test_without_budgets_everything_goes_and_nothing_is_kept() -> None:
     assert budgets.fits(asked)
     assert budgets.blocking(asked) is None
     budgets.reserve("l", asked)
+    assert budgets.dump() == BudgetsState()
     budgets.grow("l", Spending(5, 5))
     assert budgets.settle("l", asked, Outcome.SETTLED, Spending(7, 7)) == Spending(7, 7)
     assert budgets.dump() == BudgetsState()
@@ -69,6 +70,9 @@ def test_a_call_without_cost_is_never_held_back() -> None:
     assert budgets.blocking(free) is None
     budgets.reserve("l", free)
     assert spent(budgets) == {"": (5_000, 0)}
+    assert budgets.dump().reservations == {}
+    budgets.settle("l", free, Outcome.SETTLED, NOTHING_SPENT)
+    assert budgets.events == [], "it does not report what was spent before"
 
 
 def test_a_demand_fits_up_to_the_limit_and_waits_for_reservations() -> None:
@@ -191,6 +195,19 @@ def test_thresholds_are_reported_once_per_period() -> None:
     budgets.begin({"day UTC": (200, 300)})
     budgets.spend(ann, Spending(2_000))
     assert [each.percent for each in budgets.events] == [100]
+
+
+def test_a_call_counts_in_all_its_budgets_also_after_one_reports_a_threshold() -> None:
+    budgets = made(RULE, rule(name="c"))
+    budgets.spend(Spender("ann", "search"), Spending(900))
+    assert [(each.rule.name, each.spent) for each in budgets.snapshot()] == [("b", 900), ("c", 900)]
+    assert len(budgets.events) == 2
+
+
+def test_a_window_that_is_configured_begins_and_ends_when_it_says() -> None:
+    budgets = made(RULE)
+    budgets.configure([BudgetWindow(RULE, 200, 300)])
+    assert budgets.snapshot()[0].ends == 300
 
 
 def test_a_refusal_is_reported_like_the_limit_and_the_first_threshold_still_follows() -> None:

@@ -1,14 +1,17 @@
 """What calls cost in the units of budgets."""
 
+from datetime import date
+
 import pytest
 
+from tidegate.core.claude.rate_limit_groups import fast_model
 from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.call_prices import CallPrices
 from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.core.pricing.message_shape import MessageShape, Prefix
-from tidegate.core.pricing.price_list import PriceList
+from tidegate.core.pricing.price_list import PriceFile, PriceList, PriceRow
 from tidegate.core.pricing.prompt_size import PromptSize
 
 OPUS, UNKNOWN = "claude-opus-5-5", "claude-mythos-9"
@@ -63,5 +66,13 @@ def test_a_call_that_only_could_read_from_the_cache_writes_nothing(prices: CallP
 
 
 def test_fast_mode_has_prices_of_its_own(prices: CallPrices) -> None:
-    fast = prices.expected(shape("claude-opus-5-5-fast"), COST, CostEstimator(), 0)
+    fast = prices.expected(shape(fast_model(OPUS)), COST, CostEstimator(), 0)
+    assert fast == prices.of_usage(OPUS, Usage(1_000, 100, fast=True))
     assert fast.micro_usd > prices.expected(shape(), COST, CostEstimator(), 0).micro_usd
+
+
+def test_a_price_is_that_of_the_day() -> None:
+    announced = PriceRow(("a",), 1, 1, 1, 1, 1, effective_from=date(1970, 1, 2))
+    listed = PriceList(PriceFile("test", date(2026, 11, 1), (announced,)))
+    before, then = CallPrices(listed, lambda: 86_399.0), CallPrices(listed, lambda: 86_400.0)
+    assert (before.cost_micro_usd("a", Usage(7)), then.cost_micro_usd("a", Usage(7))) == (None, 7)
