@@ -174,6 +174,6 @@ def _price(row: PriceRow) -> _Price:
 def _whole(name: str, value: float, units: int) -> int:
     """A figure in whole units. Decimal fractions are not exact in binary, hence the tolerance."""
     whole = round(value * units) if math.isfinite(value) else -1
-    if whole < 0 or not math.isclose(value * units, whole, abs_tol=1e-6, rel_tol=1e-9):
+    if whole < 0 or not math.isclose(value * units, whole):
         raise ValueError(f"{name}: got {value}, allowed is a number from 0 with at most {len(str(units)) - 1} decimals")
     return whole

@@ -334,6 +334,28 @@ def test_no_session_with_a_call_in_progress_is_forgotten(monkeypatch: pytest.Mon
     assert spent(budgets) == {"ann/a": (0, 1), "ann/b": (0, 1)}
 
 
+def test_a_caller_that_was_forgotten_and_comes_back_is_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_meter, "_MOST_SUBJECTS", 2)
+    budgets = made(rule(each=Each.CALLER))
+    for name in ("ann", "bob", "eve", "ann"):
+        budgets.spend(Spender(name, "search"), Spending(5))
+    assert spent(budgets) == {"eve": (5, 0), "ann": (5, 0)}
+
+
+@pytest.mark.parametrize(("amount", "is_low"), [(699, False), (700, True)])
+def test_a_budget_is_low_once_a_fifth_is_left(amount: int, *, is_low: bool) -> None:
+    """100 are reserved. Another budget has plenty."""
+    budgets = made(RULE, rule(name="large", limit=100_000))
+    budgets.reserve("l", demand(100))
+    budgets.spend(Spender("ann", "search"), Spending(amount))
+    assert budgets.is_low(Spender("ann", "search")) is is_low
+
+
+def test_budgets_are_true_if_there_are_any() -> None:
+    assert made(RULE)
+    assert not made()
+
+
 def test_of_many_subjects_those_with_the_least_left_are_shown() -> None:
     budgets = made(rule(each=Each.SESSION))
     for number in range(150):

@@ -197,6 +197,7 @@ def test_without_a_price_for_batches_they_cost_the_same() -> None:
     [
         (("input = 0.08", "input = -1"), r"prices\[0\].input: got -1"),
         (("input = 0.08", "input = 0.0000001"), "at most 6 decimals"),
+        (("input = 0.08", "input = 1e-13"), "at most 6 decimals"),
         (("input = 0.08", "input = inf"), r"prices\[0\].input: got inf"),
         (("input = 0.08", ""), "missing required field `input`"),
         (("input = 0.08", "inputs = 0.08"), "unknown field `inputs`"),
@@ -229,3 +230,15 @@ def test_a_batch_costs_whole_pico_dollars() -> None:
     assert repr(prices.cost_pico_usd("a", Usage(3, batch=True), NOW)) == "1"
     assert repr(prices.cost_micro_usd("a", Usage(3_000_000, batch=True), NOW)) == "2"
     assert repr(prices.most_micro_usd(Usage(3_000_000))) == "3"
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (structs.replace(NO_ROWS, batch_share=0.00051), "^batch_share: got"),
+        (structs.replace(NO_ROWS, prices=(PriceRow(("a",), 1, -1, 1, 1, 1),)), "^output: got -1"),
+    ],
+)
+def test_prices_that_were_not_read_from_a_file_are_checked_too(file: PriceFile, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        PriceList(file)
