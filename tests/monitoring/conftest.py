@@ -44,6 +44,7 @@ from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.metrics.store_metrics import StoreMetrics
 from tidegate.observe.observers import Observers
+from tidegate.observe.upkeep.upkeep_metrics import UpkeepMetrics
 
 UPDATE = "UPDATE_GOLDEN"
 """Set to 1, the tests write the expected files instead of comparing them: read the diff before committing it."""
@@ -103,6 +104,7 @@ def registry() -> CollectorRegistry:
     store.on_latency(0.0004)
     registry.register(LedgerMetrics(lambda: SinkStatus(up=True, unwritten_seconds=0.25, failures=2, lost=1)))
     budgets = BudgetMetrics.registered(registry, lambda: [_BUDGET])
+    registry.register(UpkeepMetrics(lambda: clock.wall_seconds() + 86_400 * 90, clock.wall_seconds))
     generate_latest(registry)  # the limits count from the first scrape
     clock.advance(60)
 

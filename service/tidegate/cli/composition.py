@@ -65,12 +65,14 @@ from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
 from tidegate.observe.otlp.genai_metrics import GenAiMetrics
 from tidegate.observe.tracing.span_observer import Tracing
+from tidegate.observe.upkeep.upkeep_metrics import UpkeepMetrics
 from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.settings.known_names import is_configured
 from tidegate.settings.prices import load_prices
 
 if TYPE_CHECKING:
+    from tidegate.ledger.ledger import Ledger
     from tidegate.observe.otlp.metric_export import MetricExport
     from tidegate.observe.tracing.span_provider import PresamplingProvider
 
@@ -122,8 +124,8 @@ async def services(
     store = stores.store
     _register_pools(registry, stores, clock, metrics)
     ledger = open_ledger(settings, clock, prices)
+    upkeep = _register_ledger(registry, ledger)
     if ledger is not None:
-        registry.register(LedgerMetrics(ledger.status, lambda: ledger.pause_cache.current))
         ledger.key_store.on_callers = metrics.know_callers
     else:
         warn_without_tenants(settings)
@@ -150,7 +152,7 @@ async def services(
     limiter = RateLimiter(limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
     if continuity is not None:
-        await continuity.attach(store, stores.memory, admission, limiter)
+        upkeep.state_unreadable = not await continuity.attach(store, stores.memory, admission, limiter)
     key = upstream_key(settings, upstream)
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
     _check_certificate_file(os.environ)
@@ -234,7 +236,7 @@ async def services(
                 price_sources=prices.sources,
             )
             if load is not None:
-                parts.reloader = Reloader(load, parts)
+                parts.reloader = Reloader(load, parts, upkeep)
                 running = RunningParts(
                     upstream,
                     parts,
@@ -253,6 +255,17 @@ async def services(
     finally:
         await transport.aclose()
         await ai_client.aclose()
+
+
+def _register_ledger(registry: CollectorRegistry, ledger: "Ledger | None") -> UpkeepMetrics:
+    """Exports the state of the ledger, if there is one, and what an operator must mend."""
+    if ledger is None:
+        upkeep = UpkeepMetrics()
+    else:
+        registry.register(LedgerMetrics(ledger.status, lambda: ledger.pause_cache.current))
+        upkeep = UpkeepMetrics(ledger.key_store.next_end)
+    registry.register(upkeep)
+    return upkeep
 
 
 def _register_pools(registry: CollectorRegistry, stores: ServiceStore, clock: Clock, metrics: MetricsObserver) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tidegate.api.services import Services
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
+from tidegate.observe.upkeep.upkeep_metrics import UpkeepMetrics
 from tidegate.settings import Settings
 from tidegate.settings.changes import Change, changes_between, reloaded
 
@@ -28,13 +29,15 @@ class Reloader:
     Args:
         load: reads the configuration as at the start; raises `ConfigurationError`. Runs in a thread.
         services: have the settings in effect.
+        upkeep: is told whether the latest reload was refused.
 
     Attributes:
         announce: a context manager around each reload.
     """
 
-    def __init__(self, load: Callable[[], Settings], services: Services) -> None:
+    def __init__(self, load: Callable[[], Settings], services: Services, upkeep: UpkeepMetrics | None = None) -> None:
         self._load = load
+        self._upkeep = upkeep or UpkeepMetrics()
         self._services = services
         self._prepare: list[Prepare] = []
         self._lock = asyncio.Lock()
@@ -76,7 +79,9 @@ class Reloader:
             steps = [prepare(in_effect) for prepare in self._prepare]
         except ConfigurationError as error:
             logger.error("reload failed, the old configuration stays: %s", _one_line(error))  # noqa: TRY400
+            self._upkeep.reload_refused = True
             raise
+        self._upkeep.reload_refused = False
         for apply in steps:
             apply()
         self._services.settings = in_effect

@@ -86,8 +86,8 @@ class StateSaver:
         self._writing: asyncio.Future[None] | None = None
         self._is_paused = False
 
-    def restore(self) -> None:
-        """Continues from the saved state, if there is one that can be read. Never fails: a line in the log says why.
+    def restore(self) -> bool:
+        """Continues from the saved state, if there is one. Returns whether it could be read; the log says why not.
 
         After a crash, use since the last save is unknown. It is assumed to have been as fast as the limits allow:
         levels do not refill for that time.
@@ -96,16 +96,17 @@ class StateSaver:
             data = self._folder.read()
         except UnreadableStateFile as error:
             logger.warning("%s", error)
-            return
+            return False
         if data is None:
-            return
+            return True
         try:
             state = decode_state(data, SavedState, _VERSION)
             self._check(state)
         except UnreadableState as error:
             logger.warning("%s", self._folder.set_aside(str(error)))
-        else:
-            self._apply(state)
+            return False
+        self._apply(state)
+        return True
 
     def _check(self, state: SavedState) -> None:
         """Restores and dumps parts that are thrown away, so that a state with impossible values is not half applied.

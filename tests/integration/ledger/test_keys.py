@@ -175,6 +175,7 @@ def test_whether_there_were_keys_is_unknown_then_known_and_never_forgotten(datab
 
 def test_a_process_is_told_of_callers_when_they_change(on: Bench) -> None:
     told: list[list[str]] = []
+    assert on.cache.next_end() is None
     on.other.on_callers = lambda callers: told.append([each.name for each in callers])
     for _ in range(2):
         on.other.refresh()

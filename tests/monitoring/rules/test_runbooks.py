@@ -99,7 +99,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         return ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
 
     (directory / "tidegate.toml").write_text(f'callers = [{{name = "on-call", key_sha256 = "{key_hash(CALLER_KEY)}"}}]')
-    with running(directory, "serve", "--upstream", "simulator", TIDEGATE_ADMIN_KEY=ADMIN_KEY) as service:
+    with running(
+        directory, "serve", "--upstream", "simulator", TIDEGATE_ADMIN_KEY=ADMIN_KEY, TIDEGATE_STATE_DIR="state"
+    ) as service:
         target = {"targets": [service.url.removeprefix("http://")]}
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

@@ -84,7 +84,7 @@ def a_lease_that_does_not_end(stack: Stack) -> None:
 @fault("TidegateLedgerNotWritten warning", variables={"TIDEGATE_STATE_DIR": "state"}, clock_ahead=True)
 def a_database_that_cannot_be_written(stack: Stack) -> None:
     stack.call()
-    with contextlib.closing(sqlite3.connect(stack._folder("a") / "state/ledger.sqlite", timeout=60)) as other:
+    with contextlib.closing(sqlite3.connect(stack.folder("a") / "state/ledger.sqlite", timeout=60)) as other:
         other.execute("BEGIN EXCLUSIVE")
         stack.call()
         stack.wait_for(lambda: stack.query("tidegate_ledger_unwritten_seconds > 0"), "usage in memory")

@@ -60,7 +60,7 @@ class Stack(Client):
         self._program = (str(Path(__file__).with_name("clock_ahead.py")),) if clock_ahead else TIDEGATE
         self._arguments = ("--upstream", "simulator") if simulated else ()
         if not simulated:
-            self.simulator = enter(running(self._folder("simulator"), "simulator", *simulator)).url
+            self.simulator = enter(running(self.folder("simulator"), "simulator", *simulator)).url
             self._settings |= {"ANTHROPIC_API_KEY": "sk-ant-fake", "TIDEGATE_UPSTREAM_URL": self.simulator}
         self._pager = enter(pager())
         shutil.copy(ALERTMANAGER_FILE, self._directory)
@@ -81,7 +81,7 @@ class Stack(Client):
         own = ExitStack()
         service = own.enter_context(
             running(
-                self._folder(name),
+                self.folder(name),
                 "serve",
                 *self._arguments,
                 "--port",
@@ -263,7 +263,7 @@ class Stack(Client):
     def _all(self) -> list[str]:
         return [f"{each['labels']} {each['status']['state']}" for each in self._alerts({})]
 
-    def _folder(self, name: str) -> Path:
+    def folder(self, name: str) -> Path:
         folder = self._directory / name
         folder.mkdir(exist_ok=True)
         for file in self._directory.glob("*.toml"):

@@ -75,8 +75,10 @@ class Continuity:
 
     async def attach(
         self, store: SwitchableStore, memory: MemoryStore | None, admission: Admission, limiter: RateLimiter
-    ) -> None:
+    ) -> bool:
         """Connects the parts of the service. Without a predecessor, restores the saved state.
+
+        Returns whether the state could be read, or there was none to read.
 
         `memory`: the pools of this process; None: they are shared in a store, and stay there.
         """
@@ -87,9 +89,9 @@ class Continuity:
             self._leader = Leader(memory, f"{admission.replica}.leader")
             self._store = StoreHandOver(store, memory, self._leader, admission.replica)
         if self._predecessor is None:
-            self.saver.restore()
-        else:
-            await self.saver.pause()
+            return self.saver.restore()
+        await self.saver.pause()
+        return True
 
     async def take_over(self) -> dict[str, socket.socket]:
         """Takes the state of the predecessor, and returns its listening sockets by name.

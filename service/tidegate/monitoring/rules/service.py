@@ -4,6 +4,7 @@ from typing import Final
 
 from tidegate.monitoring.dashboards.links import LIMITER, OVERVIEW
 from tidegate.monitoring.rules.rule import Alert, Group, duration, enough_above, quantile
+from tidegate.monitoring.rules.upkeep import UPKEEP
 from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["service"]
@@ -181,6 +182,7 @@ def service(job: str) -> Group:
                 dashboard=OVERVIEW,
                 by=("instance",),
             ),
+            *UPKEEP,
             _estimate_drift("warning", f"< {thresholds.ESTIMATE_RATIO_LOW:g}", "far more"),
             _estimate_drift("info", f"> {thresholds.ESTIMATE_RATIO_HIGH:g}", "far less"),
             Alert(

@@ -223,6 +223,11 @@ BUDGET_REMAINING: Final = Metric(
 BUDGET_THRESHOLDS: Final = _counter(
     "budget_thresholds", "budget percent", "Times that a budget was spent to 80 or 100 percent, or refused a call."
 )
+RELOAD_REFUSED: Final = _gauge("reload_refused", "", "1 if the latest reload of the configuration was refused.")
+STATE_UNREADABLE: Final = _gauge("state_unreadable", "", "1 if the saved state could not be read at the start.")
+KEY_ENDS: Final = _gauge_seconds(
+    "key_ends_in", "", "Time until the next key of the ledger expires; absent if none does."
+)
 BUILD_INFO: Final = _gauge(
     "build_info", "version revision upstream", "Always 1; labels give version, revision and kind of upstream."
 )

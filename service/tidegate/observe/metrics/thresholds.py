@@ -145,6 +145,8 @@ OLDEST_LEASE_SECONDS: Final = 1_800
 """Three times the default deadline of a call. No live call holds quota for so long."""
 LEDGER_UNWRITTEN_SECONDS: Final = 60
 """Usage is written every half second; a restart of the database takes less than this."""
+KEY_ENDS_SECONDS: Final = 7 * 86_400
+"""Time for the owner of a key to rotate it."""
 NO_TRAFFIC_WINDOW_SECONDS: Final = 1_800
 NO_TRAFFIC_BEFORE_LEAST: Final = 10
 """Calls in the hour before, and at the same time of the previous day, that make silence suspicious."""

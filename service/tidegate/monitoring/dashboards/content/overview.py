@@ -91,6 +91,11 @@ _HEALTH: Final = (
         _state(_HANGING_SHARE, thresholds.HANGING_SHARE_WARNING, thresholds.HANGING_SHARE_CRITICAL),
         "Claude: no response",
     ),
+    Query(
+        f"clamp_max(max({select(catalogue.RELOAD_REFUSED)}) + max({select(catalogue.STATE_UNREADABLE)})"
+        f" + (max({select(catalogue.KEY_ENDS)} <bool {thresholds.KEY_ENDS_SECONDS}) or vector(0)), 1)",
+        "Us: upkeep",
+    ),
     Query(f"2 * ({_REJECTED_SHARE} >bool {thresholds.KEY_REJECTED_SHARE:g})", "Our key"),
     Query(f"2 * max({_NOT_FOUND_SHARE} >bool {thresholds.MODEL_NOT_FOUND_SHARE:g})", "Retired models"),
 )
@@ -103,7 +108,8 @@ _NOW: Final = Row(
             "Green is good. Each row turns orange and red at the thresholds of the alerts. For rows named Us, see"
             " Limiter. For rows named Claude, see Models and upstream, and status.claude.com. Our key: Claude answers"
             " 401 or 403, so see the Claude Console. Retired models: a model that answered before gets 404. If all rows"
-            " are green, look for a single caller in the table below.",
+            " are green, look for a single caller in the table below. Us: upkeep is a refused reload, an unreadable"
+            " state, or a key that expires soon.",
             _HEALTH,
             LIMITER,
             names=_STATES,

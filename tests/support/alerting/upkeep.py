@@ -1,0 +1,44 @@
+"""Faults of an installation that only its operator can mend."""
+
+import json
+import urllib.request
+
+from support.alerting.fault import fault
+from support.alerting.stack import Stack
+
+
+@fault("TidegateReloadRefused warning")
+def an_invalid_configuration(stack: Stack) -> None:
+    file = stack.folder("a") / "tidegate.toml"
+    file.write_text("max_calls = 0")
+    stack.reload("a")
+    stack.fires("TidegateReloadRefused", instance=stack.addresses[0])
+    stack.silent("critical")
+    file.write_text("max_calls = 100")
+    stack.reload("a")
+    stack.resolves("TidegateReloadRefused")
+
+
+@fault("TidegateStateUnreadable warning", variables={"TIDEGATE_STATE_DIR": "state"})
+def a_damaged_state_file(stack: Stack) -> None:
+    stack.call()
+    port = stack.stop("a")
+    (stack.folder("a") / "state/state").write_bytes(b"damaged")
+    stack.serve("a", port)
+    stack.fires("TidegateStateUnreadable", instance=stack.addresses[0])
+    stack.silent("critical")
+    stack.restart("a")
+    stack.resolves("TidegateStateUnreadable")
+
+
+@fault("TidegateKeyExpires warning", variables={"TIDEGATE_STATE_DIR": "state", "TIDEGATE_ADMIN_KEY": "the-admin"})
+def a_key_that_expires(stack: Stack) -> None:
+    keys = "/api/system/keys"
+    assert stack.call(path=keys, body={"name": "web", "expires": "3d"}, key="the-admin") == 201
+    stack.fires("TidegateKeyExpires")
+    stack.silent("critical")
+    asked = urllib.request.Request(stack.service + keys, headers={"x-api-key": "the-admin"})  # noqa: S310 - ours
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - ours
+        (made,) = json.load(answer)["keys"]
+    assert stack.call(path=f"{keys}/{made['id']}/expire", body={"at": "30d"}, key="the-admin") == 200
+    stack.resolves("TidegateKeyExpires")
