@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,11 +36,12 @@ async def call(
     *,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
+    added: Sequence[tuple[str, str]] = (),
     peer: str = "127.0.0.1",
     leaves: asyncio.Event | None = None,
     answer: Answer | None = None,
 ) -> Answer:
-    """Makes one call. A body other than bytes is sent as JSON.
+    """Makes one call. A body other than bytes is sent as JSON. The fields in `added` may repeat others.
 
     The client disconnects when `leaves` is set. `answer` is filled while the response is received.
     """
@@ -78,7 +79,7 @@ async def call(
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": query.encode("latin-1"),
-        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()],
+        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in (*given.items(), *added)],
         "client": (peer, 50_000),
         "server": ("127.0.0.1", 8080),
     }

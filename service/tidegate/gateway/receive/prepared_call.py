@@ -27,6 +27,7 @@ __all__ = ["PreparedCall", "is_lookup", "prepare_call"]
 _READ_WHOLE: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
 _SAFE: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
+_CODING: Final = b"content-encoding"
 _DROPPED: Final = TransportRequest(b"", b"", ())
 
 
@@ -105,7 +106,7 @@ async def prepare_call(
         raise too_large(max_bytes)
 
     if call.route in _READ_WHOLE and method == b"POST":
-        _check_coding(call.fields)
+        _check_coding(scope["headers"], call.fields)
         body = await _read_whole(client_request, max_bytes, add_body_bytes, timeout_seconds)
         request = TransportRequest(method, target, headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
@@ -130,6 +131,8 @@ async def prepare_call(
         replayable = is_lookup(call.route, scope["method"])
         request = TransportRequest(method, target, headers, replayable=replayable)
         return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
+    if finds_objects:
+        _check_coding(scope["headers"], call.fields)
     if call.caller.models and reads_models(call.route, call.fields):
         body = await _read_whole(client_request, max_body_bytes(MESSAGES_ROUTE), add_body_bytes, timeout_seconds)
         _check_models(call, body)
@@ -171,10 +174,12 @@ def _check_models(call: Call, body: bytes) -> None:
             check_model(call.caller, model)
 
 
-def _check_coding(fields: Fields) -> None:
-    """Raises `InvalidCall` for a compressed body, which cannot be priced."""
-    coding = fields.get(b"content-encoding", b"identity")
-    if coding.strip().lower() not in (b"", b"identity"):
+def _check_coding(headers: Headers, fields: Fields) -> None:
+    """Raises `InvalidCall` for a compressed body, which cannot be priced, nor searched for what it names."""
+    if _CODING not in fields:
+        return
+    coding = b", ".join([value.strip() for name, value in headers if name == _CODING])
+    if coding.lower() not in (b"", b"identity"):
         given = coding[:80].decode("latin-1")
         raise InvalidCall(f"content-encoding: got {given!r}, allowed is none: send the body uncompressed", status=415)
 

@@ -41,11 +41,11 @@ _SDK_SECONDS: Final = 599.0
 class BodyReferences(Protocol):
     """Checks the objects that requests name. The checks raise `InvalidCall` or `Refusal`."""
 
-    def are_read(self, fields: Fields) -> bool:
-        """Whether a call with these header fields may name objects that belong to a tenant."""
+    def are_read(self, path: str, fields: Fields) -> bool:
+        """Whether a call with this path and these header fields may name objects that belong to a tenant."""
         ...
 
-    async def check_fields(self, caller: Caller, fields: Fields) -> None:
+    async def check_fields(self, caller: Caller, headers: Headers) -> None:
         """Checks the header fields."""
         ...
 
@@ -130,7 +130,7 @@ class Receiver:
         call.deadline_ns = call.started_ns + to_ns(left_seconds)
         call.names_timeout = names_timeout(call.fields)
         call.wants_cost, call.wants_budgets = wants(call.fields, b"cost"), wants(call.fields, b"budget")
-        has_tenants = self._references is not None and self._references.are_read(call.fields)
+        has_tenants = self._references is not None and self._references.are_read(scope["path"], call.fields)
         prepared = await prepare_call(
             scope,
             client_request,
@@ -141,6 +141,7 @@ class Receiver:
             finds_objects=has_tenants,
         )
         if self._references is not None and has_tenants:
+            await self._references.check_fields(call.caller, scope["headers"])
             await self._check_references(self._references, call, prepared, left_seconds)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
@@ -169,13 +170,12 @@ class Receiver:
     async def _check_references(
         self, references: BodyReferences, call: Call, prepared: PreparedCall, timeout_seconds: float
     ) -> None:
-        """Checks the objects that a request names: now, or while its body is streamed, if that is long.
+        """Checks the objects that a body names: now, or while its body is streamed, if that is long.
 
         Raises:
             InvalidCall: 404, the caller may not use one of them; or as `read_start`.
             Refusal: LEDGER_UNAVAILABLE, the ledger cannot say; or as `read_start`.
         """
-        await references.check_fields(call.caller, call.fields)
         request, body = prepared.request, prepared.request.body
         if not prepared.names_objects and not prepared.creates_objects:
             return

@@ -41,10 +41,10 @@ class OwnLists:
         pages = await self._pages(caller, ListQuery.of(scope["query_string"]))
         for left in reversed(range(_MAX_REQUESTS)):
             response = await lookup(self._gateway, scope, scope["path"], pages.next_query or b"")
-            if not response.is_json:
+            if not response.has_succeeded:
                 await response.relay(send)
                 return
-            page = read_page(response.body())
+            page = read_page(response.body()) if response.is_json else None
             if page is None:
                 raise _unreadable(route)
             pages.add(page, await self._tenants.are_own_items(caller, page.items, route.collection))

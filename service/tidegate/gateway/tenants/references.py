@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 from tidegate.core.domain.caller import Caller
-from tidegate.core.ports.transport import Fields
+from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.tenants.tenants import Tenants
 
 __all__ = ["References", "named_objects", "quoted_ids"]
@@ -25,12 +25,19 @@ _USER_PROFILE: Final = b"anthropic-user-profile-id"
 _ESCAPE: Final = b"\\u00"
 _ESCAPED: Final = re.compile(rb"\\u00([3-7][0-9a-fA-F])")
 """An ASCII character that may be part of an id. No usual encoder escapes letters."""
-_QUOTED_ID: Final = re.compile(rb'"((?:file|skill|container)_[0-9A-Za-z]{8,64})"')
+_QUOTED_ID: Final = re.compile(
+    rb'"((?:file|skill|container)_[0-9A-Za-z]{8,64}'
+    rb'|(?!(?:toolu|srvtoolu|mcptoolu|msg|req)_)[a-z]{2,20}_(?=[a-z]*[0-9A-Z])[0-9A-Za-z]{8,64})"'
+)
+"""An id of any kind that can have an owner. All but the first three kinds need a digit or a capital: many names of
+tools and members would look like ids otherwise, and each would be asked for."""
+_FORMS: Final = ("/v1/files", "/v1/skills")
+"""Routes that take forms, such as uploads. A form names no object of a tenant."""
 _MAX_OBJECTS: Final = 20_000
 _MAX_VALUES: Final = 200_000
 """So much is decoded in some 20 ms."""
 _SLICE_BYTES: Final = 64 * 1024
-_LONGEST_ID_BYTES: Final = 6 * 80
+_LONGEST_ID_BYTES: Final = 6 * 90
 """If each of its characters is escaped."""
 
 
@@ -44,16 +51,19 @@ class References:
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants
 
-    def are_read(self, fields: Fields) -> bool:
-        """Whether a call with these header fields may name objects that belong to a tenant. Forms name none."""
-        is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/")
+    def are_read(self, path: str, fields: Fields) -> bool:
+        """Whether a call with this path and these header fields may name objects that belong to a tenant.
+
+        Other routes than those that take forms may read a body as JSON, whatever its media type is.
+        """
+        is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/") and path.startswith(_FORMS)
         return not is_form and self._tenants.exist
 
-    async def check_fields(self, caller: Caller, fields: Fields) -> None:
-        """Checks the header fields; raises as `check`."""
-        profile = fields.get(_USER_PROFILE)
-        if profile is not None:
-            await self._tenants.check(caller, [profile.decode("latin-1")])
+    async def check_fields(self, caller: Caller, headers: Headers) -> None:
+        """Checks the header fields, also those that are repeated; raises as `check`."""
+        profiles = [value.decode("latin-1") for name, value in headers if name == _USER_PROFILE]
+        if profiles:
+            await self._tenants.check(caller, profiles)
 
     async def check(self, caller: Caller, body: bytes) -> None:
         """Checks a whole body. If it has too many parts to be decoded, it is searched like a long one.
@@ -89,9 +99,10 @@ async def _slices(body: bytes) -> AsyncIterator[bytes]:
 
 
 def named_objects(body: bytes) -> Collection[str]:
-    """The ids in those members of a JSON body that name objects; none if it is not JSON. All repeated members count.
+    """The ids in those members of a JSON body that name objects. All repeated members count.
 
-    An id has an underscore: a skill of Anthropic's, such as `xlsx`, is no object of a tenant.
+    Of a body that is not JSON for Python, all `quoted_ids` count: the upstream may be more lenient. An id has an
+    underscore: a skill of Anthropic's, such as `xlsx`, is no object of a tenant.
     """
 
     def read(pairs: list[tuple[str, object]]) -> _Names:
@@ -107,12 +118,16 @@ def named_objects(body: bytes) -> Collection[str]:
         return names
 
     try:
-        value = json.loads(body, object_pairs_hook=read)
+        value = json.loads(body, object_pairs_hook=read, parse_int=_unread, parse_float=_unread)
     except (ValueError, RecursionError):
-        return ()  # the upstream refuses it
+        return quoted_ids(body)
     names: list[str] = []
     _add(names, value)
     return dict.fromkeys(name for name in names if "_" in name)
+
+
+def _unread(_number: str) -> None:
+    """Stands for a number, of which no id consists. Python refuses to read one of over 4,300 digits."""
 
 
 def quoted_ids(piece: bytes) -> Collection[str]:

@@ -54,12 +54,15 @@ class ReadResponse:
             raise _unreadable(f"is longer than {_MAX_BYTES:,} bytes")
 
     @property
+    def has_succeeded(self) -> bool:
+        """Whether the status is one of success."""
+        return self._start.get("status") in _SUCCESS
+
+    @property
     def is_json(self) -> bool:
         """Whether the response succeeded and its body should be JSON."""
-        fields = dict(self._start.get("headers", ()))
-        return self._start.get("status") in _SUCCESS and fields.get(b"content-type", b"").lower().startswith(
-            b"application/json"
-        )
+        media_type: bytes = dict(self._start.get("headers", ())).get(b"content-type", b"")
+        return self.has_succeeded and media_type.lower().startswith(b"application/json")
 
     def body(self) -> bytes:
         """The body, without its content coding.

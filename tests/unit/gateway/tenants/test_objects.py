@@ -333,13 +333,21 @@ def bytes_of(chunk: object) -> bytes:
     return chunk
 
 
-def test_a_list_that_cannot_be_read_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        reply({"files": [{"id": "file_1"}]}),
+        Reply(200, [(b"content-type", b"text/csv")], (b"id\nfile_1\n",)),
+        Reply(206, [(b"content-type", b"text/event-stream")], (b'data: {"id": "file_1"}\n\n',)),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_not_shown(unreadable: Reply) -> None:
     async def steps(service: Service) -> None:
         answer = await service.ask("ann", "GET", "/v1/files")
         assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
         assert b"file_1" not in answer.body
 
-    play(steps, reply({"files": [{"id": "file_1"}]}))
+    play(steps, unreadable)
 
 
 def test_an_error_of_the_upstream_is_relayed() -> None:

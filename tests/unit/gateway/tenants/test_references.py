@@ -1,6 +1,7 @@
 """Objects that requests name, and those that responses of Messages name as created."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.asgi_client import call
 from support.gateway import MESSAGE, Reply, sse
 from tidegate.core.ports.ownership import Owner
 from tidegate.gateway.receive.body_start import KEPT_BYTES
@@ -65,8 +67,18 @@ def test_all_of_several_equal_members_name_objects() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'"file_id"', b"[" * 100_000])
-def test_what_is_not_json_names_nothing(body: bytes) -> None:
+def test_what_has_no_members_names_nothing(body: bytes) -> None:
     assert not list(named_objects(body))
+
+
+LENIENT = (b"1" * 5_000, b"1" * 5_000 + b".5", b"[" * 100_000 + b"]" * 100_000, b'"\n"', b'"\xff"', b"0x1", b"'a'")
+"""Values that other parsers may accept."""
+
+
+@pytest.mark.parametrize("value", LENIENT)
+def test_no_value_hides_what_a_body_names(value: bytes) -> None:
+    body = b'{"title": %b, "vault_ids": ["vlt_OfBob0001"]}' % value
+    assert list(named_objects(body)) == ["vlt_OfBob0001"]
 
 
 @given(st.binary(max_size=200).map(lambda text: b'{"file_id": ' + text + b"}"))
@@ -77,7 +89,8 @@ def test_any_body_is_read(body: bytes) -> None:
 
 def test_quoted_ids_have_a_known_form() -> None:
     text = b'"file_name" "file_12345678" "file_1234567890_x" "toolu_12345678" "skill_\\u0041bcdefgh" file_12345678'
-    assert list(quoted_ids(text)) == ["file_12345678", "skill_Abcdefgh"]
+    text += b' "vlt_12345678" "get_temperature" "msg_12345678" "memstore_Abcdefgh"'
+    assert list(quoted_ids(text)) == ["file_12345678", "skill_Abcdefgh", "vlt_12345678", "memstore_Abcdefgh"]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +104,12 @@ def test_quoted_ids_have_a_known_form() -> None:
         ("/v1/skills", ObjectRoute("skills")),
         ("/v1/skills/skill_1/versions", ObjectRoute("skills", "skill_1", "versions")),
         ("/v1/something_new/x", ObjectRoute("something_new", "x")),
+        ("/v1/messages/Batches/msgbatch_1", ObjectRoute("messages", "Batches", "msgbatch_1")),
+        ("/v1/messages/batches;a/msgbatch_1", ObjectRoute("messages", "batches;a", "msgbatch_1")),
+        ("/v1/messages/batchesx", ObjectRoute("messages", "batchesx")),
         ("/v1/organizations/me", ObjectRoute("organizations", "organizations", "")),
         *((path, None) for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/models/x", "/v1/skills/pdf")),
-        *((path, None) for path in ("/v1/complete", "/v1/chat/completions", "/v1/messages/batchesx")),
+        *((path, None) for path in ("/v1/complete", "/v1/chat/completions")),
     ],
 )
 def test_the_object_of_a_path(path: str, route: ObjectRoute | None) -> None:
@@ -165,8 +181,10 @@ def test_a_long_body_is_searched_as_it_comes(known: Any) -> None:
 def test_a_body_of_very_many_parts_is_searched(filler: list[Any]) -> None:
     async def steps(service: Service) -> None:
         service.ownership.known |= {THEIRS: BOB}
-        body = {"filler": filler, "resources": [{"file_id": THEIRS}]}
-        assert is_not_found(await service.ask("ann", "POST", "/v1/sessions", body), THEIRS)
+        service.ownership.known |= {"vlt_OfBob0001": BOB}
+        for members in ({"resources": [{"file_id": THEIRS}]}, {"vault_ids": ["vlt_OfBob0001"]}):
+            answer = await service.ask("ann", "POST", "/v1/sessions", {"filler": filler, **members})
+            assert is_not_found(answer, THEIRS if "resources" in members else "vlt_OfBob0001")
         assert (await service.ask("ann", "POST", "/v1/sessions", {"filler": filler})).status == 200
 
     play(steps, Reply())
@@ -187,6 +205,35 @@ def test_a_user_profile_in_the_header_must_be_the_callers() -> None:
         assert (await service.ask("ann", "POST", "/v1/messages", MESSAGE, **{header: "uprof_1"})).status == 200
         answer = await service.ask("ann", "POST", "/v1/messages", MESSAGE, **{header: "uprof_2"})
         assert is_not_found(answer, "uprof_2")
+        given: dict[str, Any] = {"headers": {"x-api-key": "ann", header: "uprof_2"}, "added": [(header, "uprof_1")]}
+        answer = await call(service.rig.gateway, "POST", "/v1/messages", body=MESSAGE, **given)
+        assert is_not_found(answer, "uprof_2")
+
+    play(steps, Reply())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches", "/v1/sessions"])
+def test_a_body_that_claims_to_be_a_form_is_checked(path: str) -> None:
+    async def steps(service: Service) -> None:
+        service.ownership.known |= {THEIRS: BOB}
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        answer = await service.ask("ann", "POST", path, json.dumps(message(THEIRS)).encode(), **headers)
+        assert is_not_found(answer, THEIRS)
+
+    play(steps, Reply())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/batches", "/v1/sessions"])
+@pytest.mark.parametrize("codings", [["gzip"], ["gzip", "identity"], ["identity", "br"]])
+def test_a_compressed_body_cannot_be_checked(path: str, codings: list[str]) -> None:
+    async def steps(service: Service) -> None:
+        app = service.rig.gateway if path == "/v1/messages" else service.objects
+        body = gzip.compress(json.dumps(message(THEIRS)).encode())
+        added = [("content-encoding", each) for each in codings]
+        answer = await call(app, "POST", path, body=body, headers={"x-api-key": "ann"}, added=added)
+        assert answer.status == 415
+        assert ", ".join(codings) in answer.json()["error"]["message"]
+        assert service.sent() == []
 
     play(steps, Reply())
 
