@@ -71,11 +71,18 @@ prove-restarts: $(INSTALLED) | test-tools ## restart the service under open stre
 	PYTHONPATH=tests $(BIN)/python -m restarts $(ARGS)
 
 .PHONY: check
-check: $(INSTALLED) ## check format, lint, types and layers
+check: $(INSTALLED) ## check format, lint, types, layers, and the files for Prometheus, Alertmanager and Grafana
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v promtool >/dev/null; then \
+	  promtool check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml && \
+	  promtool check config deploy/prometheus/prometheus.yml; \
+	else echo 'promtool is missing: rules are not checked here, but by make test'; fi
+	@if command -v amtool >/dev/null; then amtool check-config service/tidegate/monitoring/alertmanager.yml; \
+	else echo 'amtool is missing: routes are not checked here, but by make test'; fi
+	$(BIN)/python -m dashboards.lint
 
 .PHONY: format
 format: $(INSTALLED) ## format the code and mend what lint can mend

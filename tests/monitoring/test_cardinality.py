@@ -1,5 +1,6 @@
 """A client must not be able to fill Prometheus with names that it invents."""
 
+import gzip
 import random
 from itertools import product
 
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from support.api_services import make_services
 from support.asgi_client import call
 from support.gateway import FakeTransport, error, make_gateway
+from support.scrape import OPENMETRICS, scrape
 from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
@@ -160,6 +162,8 @@ def test_fifty_callers_on_ten_pools_are_at_most_seven_thousand_series() -> None:
 
     count = series(registry)
     assert 5_000 < count <= 7_000, f"{count} series: create fewer at 0, or bound their labels more tightly"
+    on_the_wire = len(gzip.compress(scrape(registry, OPENMETRICS), 1))
+    assert on_the_wire <= 60_000, f"{on_the_wire} bytes: a scrape every 15 s takes as much"
 
 
 def test_models_that_the_upstream_confirms_are_bounded() -> None:

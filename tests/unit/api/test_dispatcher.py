@@ -1,6 +1,7 @@
 """Routing, the headers of every answer, access rules on every route, and the documents for operators."""
 
 import asyncio
+import gzip
 from typing import Any, cast
 
 import pytest
@@ -263,6 +264,19 @@ def test_metrics_come_in_the_format_that_is_asked_for() -> None:
     answer = ask(make_services(), "GET", "/metrics", headers={"accept": "application/openmetrics-text"})
     assert answer.headers["content-type"] == "text/plain; version=0.0.4"
     assert answer.body == b"# for application/openmetrics-text\n"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("gzip;q=0", False), ("gzip; q=0.00", False), ("br", False)],
+)
+def test_metrics_are_compressed_if_that_is_asked_for(accepted: str, *, is_compressed: bool) -> None:
+    headers = {"accept": "application/openmetrics-text", "accept-encoding": accepted}
+    answer = ask(make_services(), "GET", "/metrics", headers=headers)
+    assert (answer.headers.get("content-encoding") == "gzip") is is_compressed
+    assert answer.headers["vary"] == "accept, accept-encoding"
+    body = gzip.decompress(answer.body) if is_compressed else answer.body
+    assert body == b"# for application/openmetrics-text\n"
 
 
 def test_metrics_with_an_address_of_their_own_are_not_here() -> None:

@@ -1,7 +1,9 @@
 """Liveness, readiness and metrics."""
 
 import asyncio
+import re
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +24,10 @@ __all__ = ["health_router", "metrics_app"]
 _TURN_SECONDS: Final = 0.002
 """A scrape holds up calls about this long at a time. With a turn for each of a hundred families, a scrape of a busy
 service would take as long as a hundred turns of the event loop."""
+_GZIP: Final = zlib.MAX_WBITS | 16
+_GZIP_LEVEL: Final = 1
+"""615 KB become 35 KB in 2 ms; the highest level makes 27 KB of them in 25 ms."""
+_NONE: Final = re.compile(r"q=0(\.0*)?")
 _DEGRADED: Final = "degraded: the shared store does not answer; this replica uses its share of the limits"
 _STORE_LOST: Final = "store_unavailable: the shared store does not answer"
 
@@ -73,16 +79,27 @@ def metrics_app(exposition: Exposition, access_rules: Callable[[], AccessRules])
 
 
 async def _metrics_response(exposition: Exposition, request: Request) -> Response:
-    """Renders the metrics. The event loop serves calls every few milliseconds."""
+    """Renders the metrics, compressed if asked for. The event loop serves calls every few milliseconds."""
     content_type, pieces = exposition.pieces(request.headers.get("accept", ""))
+    headers = {"content-type": content_type, "vary": "accept, accept-encoding"}
+    packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP) if _accepts_gzip(request) else None
     body = []
     turn_ends = time.perf_counter() + _TURN_SECONDS
     for piece in pieces:
-        body.append(piece)
+        body.append(piece if packer is None else packer.compress(piece))
         if time.perf_counter() >= turn_ends:
             await asyncio.sleep(0)
             turn_ends = time.perf_counter() + _TURN_SECONDS
-    return Response(b"".join(body), headers={"content-type": content_type})
+    if packer is not None:
+        body.append(packer.flush())
+        headers["content-encoding"] = "gzip"
+    return Response(b"".join(body), headers=headers)
+
+
+def _accepts_gzip(request: Request) -> bool:
+    """Whether the client asks for gzip, as Prometheus does. A weight of 0 forbids it."""
+    codings = (each.partition(";") for each in request.headers.get("accept-encoding", "").lower().split(","))
+    return any(name.strip() == "gzip" and not _NONE.fullmatch(weight.replace(" ", "")) for name, _, weight in codings)
 
 
 async def _reasons_not_ready(services: Services) -> list[str]:
