@@ -5,6 +5,7 @@ PYTHONPATH=tests python -m soak --minutes 5 --rate 100
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.gateway.rows import Bound
-from soak.load import Kind
+from soak.load import BREAKING, FAULTS, Kind
 from soak.run import Found, Plan, soak
 from soak.verdicts import verdicts
 
@@ -30,13 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reload-seconds", type=float, default=30, help="time between reloads (30)")
     parser.add_argument("--seed", type=int, default=1, help="draws the calls (1)")
     parser.add_argument("--samples", type=Path, help="file for the samples, as JSON lines")
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=FAULTS, help="of the simulator (all)")
     options = parser.parse_args(arguments)
+    faults = tuple(options.faults)
     warm_up_minutes = options.minutes * _WARM_UP if options.warm_up_minutes is None else options.warm_up_minutes
     with tempfile.TemporaryDirectory() as directory:
-        found = soak(Path(directory), Plan(options.minutes * 60, options.rate, options.reload_seconds, options.seed))
+        plan = Plan(options.minutes * 60, options.rate, options.reload_seconds, options.seed, faults)
+        found = soak(Path(directory), plan)
     if options.samples:
         options.samples.write_text("".join(f"{json.dumps(asdict(sample))}\n" for sample in found.samples))
-    bounds = [*_ends(found), *verdicts(found.samples, warm_up_minutes * 60)]
+    bounds = [*_ends(found, breaks=not BREAKING.isdisjoint(faults)), *verdicts(found.samples, warm_up_minutes * 60)]
     sys.stdout.write("\n".join([*_counts(found), *(bound.text() for bound in bounds), *found.lost, ""]))
     return int(not all(bound.is_met for bound in bounds))
 
@@ -52,7 +56,7 @@ def _counts(found: Found) -> list[str]:
     ]
 
 
-def _ends(found: Found) -> list[Bound]:
+def _ends(found: Found, *, breaks: bool) -> list[Bound]:
     lost = sum(
         count for (kind, end), count in found.ends.items() if kind in {Kind.PLAIN, Kind.STREAM} and end != "whole"
     )
@@ -60,6 +64,10 @@ def _ends(found: Found) -> list[Bound]:
         Bound("calls lost", lost, at_most=0),
         Bound("tracebacks in the log", found.tracebacks, at_most=0),
         *(Bound(f"{what} left after the load", count, at_most=0) for what, count in found.left.items()),
+        *(
+            Bound(f"ledger apart: {what}", tokens, at_most=math.inf if breaks and "simulator" in what else 0)
+            for what, tokens in found.apart.items()
+        ),
     ]
 
 

@@ -11,7 +11,17 @@ from typing import Any, Final
 
 from support.http_connections import Answer, Connections
 
-__all__ = ["CALLERS", "FAULTS", "FAULTY_MODEL", "MAIN_MODEL", "PROBE_MODEL", "Kind", "Load", "request_bytes"]
+__all__ = [
+    "BREAKING",
+    "CALLERS",
+    "FAULTS",
+    "FAULTY_MODEL",
+    "MAIN_MODEL",
+    "PROBE_MODEL",
+    "Kind",
+    "Load",
+    "request_bytes",
+]
 
 CALLERS: Final = tuple(f"caller-{number}" for number in range(5))
 MAIN_MODEL: Final = "claude-sonnet-5-5"
@@ -33,6 +43,8 @@ FAULTS: Final = (
     "refusal",
     "max_tokens",
 )
+BREAKING: Final = frozenset({"slow_stream", "stream_error", "cut", "unknown_content"})
+"""Faults after which only the simulator knows how much it has produced."""
 _TEXT: Final = "The quick brown fox jumps over the lazy dog. "
 
 

@@ -22,6 +22,7 @@ import uvloop
 
 from benchmarks.gateway import bare_relay
 from benchmarks.gateway.processes import free_port
+from soak.books import ADMIN_KEY, Batches, differences
 from soak.load import CALLERS, FAULTS, Kind, Load
 from soak.verdicts import Sample
 from soak.watch import Watch
@@ -33,6 +34,7 @@ __all__ = ["Found", "Plan", "soak"]
 
 _SAMPLE_SECONDS: Final = 5
 _RATE_LIMIT_SECONDS: Final = 20
+_BATCH_SECONDS: Final = 60
 _BROKEN_EVERY: Final = 4
 """Every fourth reload finds a broken file."""
 _READY_SECONDS: Final = 20
@@ -68,6 +70,7 @@ class Found:
         ends: how calls ended, by kind.
         lost: texts of the first calls that failed although nothing was wrong with them.
         reloads: reloads in the log, by the beginning of their line.
+        apart: tokens by which the ledger differs from other books.
         left: what the service still holds after the load, in addition to what it held before.
         tracebacks: in its log.
     """
@@ -78,6 +81,7 @@ class Found:
     ends: Counter[tuple[Kind, str]]
     lost: list[str]
     reloads: Counter[str]
+    apart: dict[str, int]
     left: dict[str, float]
     tracebacks: int
 
@@ -87,7 +91,12 @@ def soak(directory: Path, plan: Plan) -> Found:
     file = directory / "tidegate.toml"
     file.write_text(_config(0), encoding="utf-8")
     limits = ("--requests-per-minute=600000", "--output-tokens-per-minute=500000000")
-    variables = {"TIDEGATE_CONFIG": str(file), "TIDEGATE_STATE_DIR": str(directory / "state")}
+    variables = {
+        "TIDEGATE_CONFIG": str(file),
+        "TIDEGATE_STATE_DIR": str(directory / "state"),
+        "TIDEGATE_ADMIN_KEY": ADMIN_KEY,
+        "TIDEGATE_READ_ON_SECONDS": "60",
+    }
     with (
         service_and_simulator(directory, per_token_seconds=0.002, options=limits, variables=variables) as on,
         _bare_relay(on.simulator.url) as bare_port,
@@ -99,13 +108,14 @@ async def _under_load(on: ServiceAndSimulator, bare_port: int, file: Path, plan:
     pid, port = on.service.process.pid, urlsplit(on.service.url).port
     assert port is not None
     load = Load(port, plan.per_second, random.Random(plan.seed), plan.faults)  # noqa: S311
-    watch = Watch(pid, port, bare_port)
+    watch, batches = Watch(pid, port, bare_port), Batches(on.service.url)
     started = time.monotonic()
     async with asyncio.TaskGroup() as beside:
         tasks = [
             beside.create_task(watch.run(_SAMPLE_SECONDS)),
             beside.create_task(_reload(pid, file, plan.reload_seconds)),
             beside.create_task(_limit_rate(on.simulator.url)),
+            beside.create_task(batches.run(_BATCH_SECONDS)),
             beside.create_task(_report(watch, load, plan)),
         ]
         await load.run(plan.seconds)
@@ -123,6 +133,7 @@ async def _under_load(on: ServiceAndSimulator, bare_port: int, file: Path, plan:
         ends=load.ends,
         lost=load.lost,
         reloads=Counter(event.partition(":")[0].partition(",")[0] for event in events),
+        apart=await asyncio.to_thread(differences, on, batches),
         left={
             "client connections": sockets_of(pid).inbound.total(),  # first: each scrape below is a connection as well
             "tasks": on.tasks_of_calls(),

@@ -16,6 +16,8 @@ def test_a_short_soak_loses_and_leaves_nothing(tmp_path: Path) -> None:
     assert {kind for kind, _ in found.ends} == set(Kind)
     assert found.lost == []
     assert set(found.left.values()) == {0}
+    assert found.apart["tokens, from the metrics"] == 0
+    assert found.apart["tokens of batches, from their results"] == 0
     assert found.tracebacks == 0
     assert found.reloads["reload failed"] >= 1
     assert found.reloads["reloaded"] >= 3
