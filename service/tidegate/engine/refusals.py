@@ -60,9 +60,12 @@ def _over_budget(demand: Demand, budget: BudgetSnapshot, wall_seconds: float) ->
     whose = f" of {budget.subject!r}" if budget.subject else ""
     needed = demand.spending.micro_usd if rule.unit is BudgetUnit.USD else demand.spending.tokens
     reserved = f" and {_amount(budget.reserved, rule)} reserved for calls in progress" if budget.reserved else ""
+    cost = "whose cost will be known later"
+    if not demand.is_priced_later:
+        cost = f"which will probably cost {_amount(needed, rule)}"
     message = (
-        f"the budget {rule.name!r}{whose}{_PERIODS.get(rule.period, '')} has too little left for this call, which will"
-        f" probably cost {_amount(needed, rule)}: of {_amount(rule.limit, rule)}, {_amount(budget.spent, rule)} are"
+        f"the budget {rule.name!r}{whose}{_PERIODS.get(rule.period, '')} has too little left for this call,"
+        f" {cost}: of {_amount(rule.limit, rule)}, {_amount(budget.spent, rule)} are"
         f" spent{reserved}; "
     )
     message += "it does not begin anew" if budget.ends is None else f"it begins anew at {_date(budget.ends)}"

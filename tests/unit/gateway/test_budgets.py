@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, sse, unreachable
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, Each, OnExceed, Period
+from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, Each, OnExceed, Period, Spender, Spending
 from tidegate.core.domain.events import BudgetReached, LeaseEnded
 
 USAGE = {"input_tokens": 1_000, "output_tokens": 500, "cache_read_input_tokens": 100}
@@ -124,6 +124,35 @@ def test_a_budget_without_enough_left_refuses_and_says_why_until_when_and_who_ca
     assert "it begins anew at " in text
     assert text.endswith("; ops@example.com can raise it")
     assert len(spent(rig)) == 1
+
+
+def test_calls_that_are_priced_later_are_refused_once_nothing_is_left() -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Reply()]), clock)
+    tokens = BudgetRule("tokens", BudgetUnit.TOKENS, 10)
+    rig.store.set_budgets((BudgetWindow(rule(), 0, 9_999), BudgetWindow(tokens, 0, None)))
+    caller, paths = Spender("default", "default"), ("messages/batches", "sessions", "sessions/sesn_1/events", "dreams")
+
+    async def statuses() -> list[int]:
+        answers = [await call(rig.gateway, "POST", f"/v1/{path}", body={"a": 1}) for path in paths]
+        return [each.status for each in answers]
+
+    async def steps() -> None:
+        rig.store.spend(caller, Spending(0, 9))
+        assert await statuses() == [200] * len(paths)
+        assert spent(rig) == [0, 9]
+        rig.store.spend(caller, Spending(0, 1))
+        assert await statuses() == [429] * len(paths)
+        refused = await call(rig.gateway, "POST", "/v1/complete", body={"a": 1})
+        assert "whose cost will be known later: of 10 tokens, 10 tokens are spent" in refused.json()["error"]["message"]
+        for method, path in (
+            ("POST", "/v1/files"),
+            ("GET", "/v1/messages/batches"),
+            ("POST", "/v1/sessions/a/archive"),
+        ):
+            assert (await call(rig.gateway, method, path, body={"a": 1})).status == 200
+
+    run_virtual(steps(), clock)
 
 
 def test_a_call_waits_for_the_calls_that_have_reserved_the_rest() -> None:

@@ -30,6 +30,8 @@ _REFUSED: Final = 2
 _THRESHOLDS: Final = ((100, _REFUSED | 1), (80, 1))
 """Shares of the limit, in percent, that are reported once per period, and the bits of `Budget.told` that they set."""
 _FIRST_THRESHOLD: Final = 80
+_LEAST: Final = Spending(1, 1)
+"""A call that is priced later costs at least this."""
 _NOT_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
@@ -131,16 +133,18 @@ class Budgets:
     def judge(self, demand: Demand) -> Demand | Refused:
         """Refuses a demand that a budget has too little left for, whatever the calls in progress turn out to cost.
 
-        Otherwise returns it, in the lowest class if a budget says so.
+        Otherwise returns it, in the lowest class if a budget says so. One that is priced later reserves nothing, but is
+        refused as well once nothing is left.
         """
-        if not self._meters or demand.spending == NOTHING_SPENT:
+        if not self._meters or (demand.spending == NOTHING_SPENT and not demand.is_priced_later):
             return demand
+        spending = _LEAST if demand.is_priced_later else demand.spending
         for budget in self._for(demand.spender):
             on_exceed = budget.meter.rule.on_exceed
-            if on_exceed is OnExceed.REFUSE and not budget.has(demand.spending):
+            if on_exceed is OnExceed.REFUSE and not budget.has(spending):
                 self._tell(budget, 100, _REFUSED)
                 return Refused(Cause.BUDGET, budget=budget.snapshot())
-            if on_exceed is OnExceed.BATCH and not budget.has(demand.spending, beside_reserved=True):
+            if on_exceed is OnExceed.BATCH and not budget.has(spending, beside_reserved=True):
                 demand = structs.replace(demand, caller=demand.caller.lowered(Priority.BATCH))
         return demand
 

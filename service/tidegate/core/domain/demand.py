@@ -52,6 +52,7 @@ class Demand(Struct, frozen=True, gc=False, array_like=True):
         agent: the agent of that session. The agents of a session share its part; each is first come, first served.
         session_front: continues work of its session, and goes before that session's other requests.
         spending: what the request will probably cost in money and in tokens of all kinds, for budgets.
+        is_priced_later: the request spends something that its response does not say, such as that for a batch.
         price: returns the cost at a time of the monotonic clock, for a store in this process. Called again before the
             admission of a request that has waited. Other stores use `cost`.
     """
@@ -69,6 +70,7 @@ class Demand(Struct, frozen=True, gc=False, array_like=True):
     session_front: bool = False
     price: Callable[[int], Cost] | None = None
     spending: Spending = NOTHING_SPENT
+    is_priced_later: bool = False
 
     @property
     def spender(self) -> Spender:

@@ -58,6 +58,7 @@ def demand_of(
         agent=call.agent,
         price=price,
         spending=spending,
+        is_priced_later=prices is not None and prepared.is_priced_later,
     )
 
 

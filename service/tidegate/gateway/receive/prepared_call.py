@@ -16,6 +16,7 @@ from tidegate.gateway.receive.request import (
     COUNT_TOKENS_ROUTE,
     MESSAGES_ROUTE,
     InvalidCall,
+    is_priced_later,
     max_body_bytes,
     read_message,
 )
@@ -42,6 +43,7 @@ class PreparedCall(Struct):
         model: the model that it names; empty if it names none.
         names_objects: whether it may name objects that belong to a tenant.
         creates_objects: whether the response to a Messages call may name new objects.
+        is_priced_later: as `request.is_priced_later`.
     """
 
     request: TransportRequest
@@ -51,6 +53,7 @@ class PreparedCall(Struct):
     model: str = ""
     names_objects: bool = True
     creates_objects: bool = False
+    is_priced_later: bool = False
 
     @property
     def replayable(self) -> bool:
@@ -136,13 +139,11 @@ async def prepare_call(
     if call.caller.models and reads_models(call.route, call.fields):
         body = await _read_whole(client_request, max_body_bytes(MESSAGES_ROUTE), add_body_bytes, timeout_seconds)
         _check_models(call, body)
-        return PreparedCall(
-            TransportRequest(method, target, headers, body), endpoint_pool(scope["method"], scope["path"])
-        )
-    return PreparedCall(
-        TransportRequest(method, target, headers, client_request.chunks(max_bytes), length),
-        endpoint_pool(scope["method"], scope["path"]),
-    )
+        request = TransportRequest(method, target, headers, body)
+    else:
+        request = TransportRequest(method, target, headers, client_request.chunks(max_bytes), length)
+    is_later = is_priced_later(scope["method"], scope["path"])
+    return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]), is_priced_later=is_later)
 
 
 async def _read_whole(

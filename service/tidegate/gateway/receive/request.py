@@ -26,6 +26,7 @@ __all__ = [
     "InvalidCall",
     "MessageRequest",
     "check_target",
+    "is_priced_later",
     "max_body_bytes",
     "read_message",
     "route_of",
@@ -38,6 +39,9 @@ OTHER_ROUTE: Final = "/v1/other"
 
 _MESSAGES_TARGET: Final = MESSAGES_ROUTE.encode()
 _AMBIGUOUS: Final = re.compile(rb"//|/\.{1,2}(?:/|$)|/$|\\|%2f|%5c|[^!-~]", re.IGNORECASE)
+_PRICED_LATER: Final = re.compile(
+    "/v1/(?:messages/batches|complete|chat/completions|sessions|sessions/[^/]+/events|deployments/[^/]+/run|dreams)"
+)
 _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 _MB: Final = 1024 * 1024
 _ROUTES: Final = (COUNT_TOKENS_ROUTE, BATCHES_ROUTE, "/v1/models", "/v1/files")
@@ -100,6 +104,11 @@ def route_of(path: str) -> str:
     if path == MESSAGES_ROUTE:
         return MESSAGES_ROUTE
     return next((route for route in _ROUTES if path == route or path.startswith(f"{route}/")), OTHER_ROUTE)
+
+
+def is_priced_later(method: str, path: str) -> bool:
+    """Whether a call lets a model work, but its response does not say what that costs."""
+    return method == "POST" and _PRICED_LATER.fullmatch(path) is not None
 
 
 def max_body_bytes(route: str) -> int:

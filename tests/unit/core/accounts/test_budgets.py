@@ -49,6 +49,21 @@ def spent(budgets: Budgets) -> Mapping[str, tuple[int, int]]:
     return {each.subject: (each.spent, each.reserved) for each in budgets.snapshot()}
 
 
+@pytest.mark.parametrize("on_exceed", OnExceed)
+def test_a_call_that_is_priced_later_needs_something_to_be_left(on_exceed: OnExceed) -> None:
+    budgets = made(rule(on_exceed=on_exceed))
+    asked = structs.replace(demand(0), is_priced_later=True)
+    budgets.spend(asked.spender, Spending(999))
+    assert budgets.judge(asked) is asked
+    budgets.spend(asked.spender, Spending(1))
+    judged = budgets.judge(asked)
+    assert isinstance(judged, Refused) == (on_exceed is OnExceed.REFUSE)
+    if isinstance(judged, Demand):
+        assert judged.caller.priority is (Priority.BATCH if on_exceed is OnExceed.BATCH else Priority.STANDARD)
+    budgets.reserve("l", asked)
+    assert budgets.reserved() == {}
+
+
 def test_without_budgets_everything_goes_and_nothing_is_kept() -> None:
     budgets = Budgets({})
     asked = demand(10**12)
