@@ -16,12 +16,14 @@ __all__ = ["SESSION_BUDGET", "BudgetSettings", "session_budget"]
 SESSION_BUDGET = "session"
 """The name of the budget that TIDEGATE_MAX_USD_PER_SESSION sets."""
 _MAX_LIMIT = 10**12
+_UTC = "UTC"
 _NAME_TEXT = "letters, digits, dot, dash or underscore, at most 63"
 
 
 def _time_zone(name: str) -> str:
     try:
-        ZoneInfo(name)
+        if name != _UTC:  # which needs no data of the system
+            ZoneInfo(name)
     except (OSError, KeyError, ValueError):
         raise ValueError("an unknown time zone") from None
     return name
@@ -45,7 +47,7 @@ class BudgetSettings(SettingsModel):
         Text,
         AfterValidator(_time_zone),
         FieldDoc(None, "a name of the IANA database, such as Europe/Berlin", "zone in which days and months begin"),
-    ] = "UTC"
+    ] = _UTC
     caller: Annotated[
         CallerName | None, FieldDoc(None, f"{_NAME_TEXT}; absent: every caller", "only caller that it is for")
     ] = None

@@ -1,6 +1,6 @@
 """When the periods of budgets begin and end."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -19,7 +19,7 @@ def period_of(rule: BudgetRule, unix_seconds: float) -> Span:
     """The period of a budget at this time. Days and months are those of its time zone, with summer time."""
     if rule.period is Period.TOTAL:
         return 0, None
-    zone = ZoneInfo(rule.time_zone)
+    zone = UTC if rule.time_zone == "UTC" else ZoneInfo(rule.time_zone)  # which a system may have no data for
     now = datetime.fromtimestamp(int(unix_seconds), zone)
     if rule.period is Period.HOUR:
         starts = int(unix_seconds) - now.minute * 60 - now.second
