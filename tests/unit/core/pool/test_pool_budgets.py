@@ -4,11 +4,12 @@ import pytest
 from msgspec import structs
 
 from tidegate.core.accounts.accounts import Accounts
-from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, OnExceed, Spending
+from tidegate.core.domain.budget import NOTHING_SPENT, BudgetRule, BudgetUnit, BudgetWindow, OnExceed, Spending
 from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.events import LeaseEnded
 from tidegate.core.domain.feedback import Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
@@ -63,6 +64,35 @@ def test_a_call_waits_for_the_reservations_of_others_while_another_caller_goes(p
     end(pool, "r-1", 100)
     assert list(accounts.freed) == ["p"]
     assert pool.advance(0) == ("r-2",)
+
+
+def test_the_time_left_of_a_call_that_waits_for_reservations_is_that_of_the_quota(
+    pool: Pool, accounts: Accounts
+) -> None:
+    unlimited = Pool("q", PoolSettings(), 0, accounts)
+    assert pool.reserve("r-1", demand(700), 0) is GRANTED
+    seconds = []
+    for each in (pool, unlimited):
+        each.reserve("r-2", demand(400), 0)
+        left = each.queue.left("r-2", 0)
+        assert left is not None
+        assert left.binding == "budget"
+        seconds.append(left.seconds)
+    assert seconds == [0.0, None], "no limit of the second pool is known"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "counted"), [(Outcome.RELEASED, NOTHING_SPENT), (Outcome.ABANDONED, Spending(400, 1))]
+)
+def test_the_end_of_a_lease_says_what_budgets_count_of_it(
+    pool: Pool, accounts: Accounts, outcome: Outcome, counted: Spending
+) -> None:
+    assert pool.reserve("r-1", demand(400), 0) is GRANTED
+    assert pool.end("r-1", outcome, None, 0)
+    (ended,) = (event for event in pool.drain_events() if isinstance(event, LeaseEnded))
+    assert ended.spending == counted
+    (budget,) = accounts.budgets.snapshot()
+    assert (budget.spent, budget.reserved) == (counted.micro_usd, 0)
 
 
 def test_a_waiting_call_is_refused_when_others_have_spent_the_rest(pool: Pool) -> None:

@@ -367,6 +367,19 @@ class TestOutput:
 
 
 class TestCache:
+    def test_what_is_read_from_the_cache_is_what_the_estimate_leaves_out(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(2_000, 1), times=50)
+        estimating.learn(Usage(1_000, 1, cache_creation_tokens=1_000), CACHING)
+        cached = estimating.estimator.cached_tokens(CACHING, estimating.now_ns)
+        assert cached == pytest.approx(1_000, rel=0.1), "this model has half a token for each byte"
+        whole, rest = (estimating.cost(shape).input_tokens for shape in (CALL, CACHING))
+        assert cached + rest == pytest.approx(whole, abs=1)
+        nothing = Prefix(9, 0, PromptSize(), marked=True)
+        estimating.learn(Usage(2_000, 1), structs.replace(CALL, prefixes=(nothing,)))
+        empty = structs.replace(CALL, prefixes=(nothing,))
+        assert estimating.estimator.cached_tokens(empty, estimating.now_ns) == 0
+
     def test_a_prefix_that_was_stored_or_read_is_not_counted_for_280_seconds(self) -> None:
         for usage in (Usage(500, 1, cache_creation_tokens=500), Usage(500, 1, cache_read_tokens=500)):
             estimating = Estimating()
