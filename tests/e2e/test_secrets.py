@@ -191,7 +191,7 @@ def test_no_prompt_completion_or_key_is_exposed(scene: Scene) -> None:
 
     names = {span.name for span in scene.received.spans()}
     assert {
-        *("POST /v1/messages", "chat claude-sonnet-5-5", "tidegate.acquire", "tidegate.attempt", "tidegate.retry_wait"),
+        *("POST /v1/messages", "chat claude-sonnet-5-5", "tidegate.acquire", "POST", "tidegate.retry_wait"),
         *("POST /api/workflows/generate", "tidegate.generate", "POST /v1/files", "POST /v1/messages/batches"),
     } <= names
     for text in ('"event":"request"', "services.dsl_generator.ai_client", '"outcome":"upstream_error"'):

@@ -45,7 +45,12 @@ class Traces:
         self.provider = TracerProvider(resource=Resource({}), id_generator=_CountedIds(), shutdown_on_exit=False)
         self.provider.add_span_processor(SimpleSpanProcessor(ScrubbingExporter(self._kept)))
         self.tracing = Tracing(
-            self.provider, clock, upstream_host="api.example", upstream_port=443, send_upstream=send_upstream
+            self.provider,
+            clock,
+            upstream_host="api.example",
+            upstream_port=443,
+            upstream_url="https://api.example",
+            send_upstream=send_upstream,
         )
         self.observer = Observers(tracing=self.tracing)
 

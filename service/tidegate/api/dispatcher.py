@@ -23,7 +23,7 @@ from tidegate.core.claude.header_names import (
     TIDEGATE_REQUEST_ID,
     TIDEGATE_UPSTREAM,
 )
-from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import RefusedCall, RequestFinished
@@ -35,6 +35,7 @@ from tidegate.gateway.receive.request import InvalidCall, route_of
 from tidegate.identity.access import Denial
 from tidegate.observe.logging.log_format import REQUEST_ID
 from tidegate.observe.metrics.labels import OTHER, ROUTES
+from tidegate.observe.tracing.span_observer import set_span_attribute
 
 __all__ = ["Dispatcher"]
 
@@ -159,15 +160,12 @@ class Dispatcher:
         if path.startswith(_CALLS):
             meter: GenerationMeter = state.get("meter") or GenerationMeter(self._services.clock)
             problem: Problem | None = late_problem or state.get("problem")
-            outcome = response.outcome(late_problem)
-            if problem is not None and problem.outcome is not None and outcome != "abandoned":
-                outcome = problem.outcome
             observer.event(
                 RequestFinished(
                     route=route_of(path) if path.startswith("/v1/") else path,
                     pool=pool,
                     caller=caller,
-                    outcome=outcome,
+                    outcome=_call_outcome(response, state),
                     duration_ns=self._services.clock.monotonic_ns() - started_ns,
                     request_id=state["request_id"],
                     model=state.get("model", ""),
@@ -180,6 +178,14 @@ class Dispatcher:
                     upstream_request_id="" if problem is None else problem.upstream_request_id,
                 )
             )
+
+
+def _call_outcome(response: "_RecordedResponse", state: Mapping[str, Any]) -> str:
+    """The value of `RequestFinished.outcome` of a call of the API."""
+    late_problem: Problem | None = state.get("late_problem")
+    problem: Problem | None = late_problem or state.get("problem")
+    outcome = response.outcome(late_problem)
+    return problem.outcome if problem is not None and problem.outcome and outcome != "abandoned" else outcome
 
 
 class _RecordedResponse:
@@ -211,7 +217,20 @@ class _RecordedResponse:
             self._cause = None if cause is None else cause.decode("latin-1")
         else:
             self._complete = not message.get("more_body", False)
+            if self._complete and self._path.startswith(_CALLS):
+                self._describe_span()
         await self._send(message)
+
+    def _describe_span(self) -> None:
+        """Sets on the server span what spans of `/v1` have, too."""
+        late_problem: Problem | None = self._state.get("late_problem")
+        caller: Caller = self._state.get("caller", DEFAULT_CALLER)
+        set_span_attribute("tidegate.caller", caller.label)
+        set_span_attribute("tidegate.outcome", _call_outcome(self, self._state))
+        if pool := self._state.get("pool", ""):
+            set_span_attribute("tidegate.pool", pool)
+        if (refusal := self.refusal(late_problem)) is not None:
+            set_span_attribute("tidegate.cause", refusal)
 
     def refusal(self, late_problem: Problem | None) -> Cause | None:
         """The cause if Tidegate refused the call. A problem that occurred after the status was sent overrides it."""

@@ -298,9 +298,16 @@ def _tracing(settings: Settings, provider: "PresamplingProvider", clock: Clock) 
         clock,
         upstream_host=host,
         upstream_port=port,
+        upstream_url=_without_user(settings.upstream_url),
         send_upstream=settings.trace_upstream,
         samples_next=provider.samples_next,
     )
+
+
+def _without_user(url: str) -> str:
+    """A base URL without a slash at its end, and without a user and password."""
+    scheme, place, path, _, _ = urlsplit(url)
+    return f"{scheme}://{place.rpartition('@')[2]}{path}".rstrip("/")
 
 
 def _upstream_address(settings: Settings) -> tuple[str, int]:

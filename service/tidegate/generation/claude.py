@@ -26,11 +26,13 @@ from tidegate.core.ports.observer import Scope, ScopeKind, scope_of
 from tidegate.core.ports.span_attributes import (
     FINISH_REASON,
     MAX_TOKENS,
+    METHOD,
     MODEL,
     RESEND_COUNT,
     RESPONSE_MODEL,
     STATUS,
     STREAMED,
+    URL_PATH,
     set_error,
     set_upstream_request_id,
     set_usage,
@@ -204,7 +206,9 @@ class ClaudeModel:
         )
 
     def _attempt_scope(self, call: "_Call", number: int) -> Scope:
-        attributes = {**_attributes(call), RESEND_COUNT: number - 1}
+        attributes: dict[str, str | float] = {**_attributes(call), METHOD: "POST", URL_PATH: "/v1/messages"}
+        if number > 1:
+            attributes[RESEND_COUNT] = number - 1
         return scope_of(self._admission.observer, ScopeKind.ATTEMPT, attributes)
 
     def _left_ns(self, call: "_Call") -> int:

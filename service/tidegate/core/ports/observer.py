@@ -20,9 +20,9 @@ class ScopeKind(StrEnum):
     """
 
     REQUEST = "request"
-    """A call under `/v1`: method, route, path and scheme, `tidegate.request_id`, and `traceparent` and
-    `tracestate` as the client sent them, if it did [`tidegate.pool`, `tidegate.caller`, `tidegate.outcome`,
-    `tidegate.cause`, status]."""
+    """A call under `/v1`: method, route, path and scheme, client, server and protocol version, `tidegate.request_id`,
+    and `traceparent` and `tracestate` as the client sent them, if it did [`tidegate.pool`, `tidegate.caller`,
+    `tidegate.outcome`, `tidegate.cause`, status]."""
     CHAT = "chat"
     """One question to a model, with all its attempts and the whole answer: model, `tidegate.caller`, `max_tokens`
     [`tidegate.attempts`, usage, time to the first chunk, error type]."""
@@ -32,8 +32,9 @@ class ScopeKind(StrEnum):
     """Admission to a pool: `tidegate.caller`, `tidegate.cost.…` per dimension [`tidegate.wait_seconds`,
     `tidegate.binding`: what holds it back, `tidegate.cause`: why it was refused]."""
     ATTEMPT = "attempt"
-    """One request to the upstream, until the end of its answer: model, number of earlier attempts [status, error type].
-    Its `headers` are sent along."""
+    """One request to the upstream, until the end of its answer: model, method, path, and number of earlier attempts, if
+    there were any [status, error type, `tidegate.upstream_request_id`, of a failure `retry-after` and
+    `tidegate.limited_by`]. Its `headers` are sent along."""
     RETRY_WAIT = "retry_wait"
     """The wait before a failed attempt is retried: `tidegate.reason`, `tidegate.wait_seconds`."""
 

@@ -7,9 +7,11 @@ Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spe
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tidegate.core.claude.header_names import TRACE_PARENT, TRACE_STATE
+from tidegate.core.claude.failures import attempt_status, limited_dimension
+from tidegate.core.claude.header_names import RETRY_AFTER, TRACE_PARENT, TRACE_STATE
+from tidegate.core.claude.rate_limit_headers import header_text
 from tidegate.core.claude.request_ids import upstream_request_id
-from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.errors import GenerationError, Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.observer import Scope
 from tidegate.core.ports.transport import Fields
@@ -26,6 +28,7 @@ __all__ = [
     "RESEND_COUNT",
     "RESPONSE_ID",
     "RESPONSE_MODEL",
+    "RETRY_AFTER_FIELD",
     "ROUTE",
     "SCHEME",
     "SERVER_ADDRESS",
@@ -35,8 +38,11 @@ __all__ = [
     "TIME_TO_FIRST_CHUNK",
     "TOKEN_TYPE",
     "TOKEN_USAGE",
+    "URL_FULL",
     "URL_PATH",
     "described_call",
+    "error_type_of",
+    "server_of",
     "set_error",
     "set_upstream_request_id",
     "set_usage",
@@ -65,9 +71,16 @@ ROUTE: Final = "http.route"
 STATUS: Final = "http.response.status_code"
 SCHEME: Final = "url.scheme"
 URL_PATH: Final = "url.path"
+URL_FULL: Final = "url.full"
+USER_AGENT: Final = "user_agent.original"
+CLIENT_ADDRESS: Final = "client.address"
+CLIENT_PORT: Final = "client.port"
+PROTOCOL_VERSION: Final = "network.protocol.version"
+RETRY_AFTER_FIELD: Final = "http.response.header.retry-after"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
+_ABANDONED: Final = frozenset({"CancelledError", "ClientDisconnected", "GeneratorExit"})
 _TRACE_CONTEXT: Final = tuple((name, name.encode()) for name in (TRACE_PARENT, TRACE_STATE))
 
 
@@ -87,8 +100,23 @@ def described_call(request: Mapping[str, Any], route: str, fields: Fields, reque
         SCHEME: request.get("scheme", "http"),
         "tidegate.request_id": request_id,
     }
+    attributes.update(server_of(fields.get(b"host", b"").decode("latin-1"), attributes[SCHEME]))
+    if client := request.get("client"):
+        attributes[CLIENT_ADDRESS], attributes[CLIENT_PORT] = client
+    if version := request.get("http_version"):
+        attributes[PROTOCOL_VERSION] = version
+    if agent := fields.get(b"user-agent"):
+        attributes[USER_AGENT] = agent.decode("latin-1")
     attributes.update((name, fields[key].decode("latin-1")) for name, key in _TRACE_CONTEXT if key in fields)
     return attributes
+
+
+def server_of(host: str, scheme: object) -> dict[str, str | float]:
+    """Address and port that a client has called, by its `Host`; empty without one."""
+    if not host:
+        return {}
+    address, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "")
+    return {SERVER_ADDRESS: address, SERVER_PORT: int(port) if port else 443 if scheme == "https" else 80}
 
 
 def set_usage(scope: Scope, usage: Usage) -> None:
@@ -105,19 +133,36 @@ def set_upstream_request_id(scope: Scope, request_id: str) -> None:
         scope.set("tidegate.upstream_request_id", request_id)
 
 
+def error_type_of(error: BaseException) -> str:
+    """The value of `error.type`, from a closed set.
+
+    The HTTP status of a response; `connection`, `timeout` or `deadline` without one; the cause of a refusal; the reason
+    of a document that cannot be used; `abandoned` if the client left or the service stopped; `_OTHER`.
+    """
+    if isinstance(error, RetriesExhausted):
+        error = error.last
+    if isinstance(error, UpstreamUnreachable):
+        may_run = "timeout" if error.may_have_been_accepted else "connection"
+        return "deadline" if error.out_of_time else may_run
+    if isinstance(error, UpstreamError):
+        return str(error.status)
+    if isinstance(error, GenerationError):
+        return error.reason
+    if isinstance(error, Refusal):
+        return error.cause
+    return "abandoned" if type(error).__name__ in _ABANDONED else "_OTHER"
+
+
 def set_error(scope: Scope, error: BaseException) -> None:
     """Sets the status of an answer, if there was one, and the kind of a failure: from a closed set, never its text."""
     if isinstance(error, RetriesExhausted):
         scope.set("tidegate.attempts", error.attempts)
         error = error.last
-    if isinstance(error, UpstreamUnreachable):
-        may_run = "timeout" if error.may_have_been_accepted else "connection"
-        scope.set(ERROR_TYPE, "deadline" if error.out_of_time else may_run)
-    elif isinstance(error, UpstreamError):
+    scope.set(ERROR_TYPE, error_type_of(error))
+    if isinstance(error, UpstreamError) and not isinstance(error, UpstreamUnreachable):
         scope.set(STATUS, error.status)
-        scope.set(ERROR_TYPE, str(error.status))
         set_upstream_request_id(scope, upstream_request_id(error.headers))
-    elif isinstance(error, Refusal):
-        scope.set(ERROR_TYPE, error.cause)
-    else:
-        scope.set(ERROR_TYPE, type(error).__name__)
+        if (after := header_text(error.headers).get(RETRY_AFTER)) is not None:
+            scope.set(RETRY_AFTER_FIELD, after)
+        if attempt_status(error) == "429":
+            scope.set("tidegate.limited_by", limited_dimension(error))

@@ -13,6 +13,7 @@ from tidegate.core.ports.span_attributes import (
     ERROR_TYPE,
     FINISH_REASON,
     MAX_TOKENS,
+    METHOD,
     MODEL,
     RESEND_COUNT,
     RESPONSE_ID,
@@ -20,6 +21,7 @@ from tidegate.core.ports.span_attributes import (
     STATUS,
     STREAMED,
     TIME_TO_FIRST_CHUNK,
+    URL_PATH,
     described_call,
     set_error,
     set_upstream_request_id,
@@ -122,7 +124,7 @@ class _RecordedSpans(CallSpans):
     @contextmanager
     def attempt(self) -> Iterator[Mapping[str, str]]:
         with ExitStack() as spans:
-            self._attempt = spans.enter_context(self._scope(ScopeKind.ATTEMPT, {RESEND_COUNT: self._call.attempts - 1}))
+            self._attempt = spans.enter_context(self._scope(ScopeKind.ATTEMPT, self._request()))
             try:
                 yield self._attempt.headers()
             except BaseException as error:
@@ -140,6 +142,13 @@ class _RecordedSpans(CallSpans):
                 for scope in (self._attempt, self._chat):
                     scope.set(ERROR_TYPE, "abandoned" if outcome is Outcome.ABANDONED else "broken")
             yield
+
+    def _request(self) -> Mapping[str, str | float]:
+        """What is sent, without its query."""
+        request, resends = self._prepared.request, self._call.attempts - 1
+        target = request.target.partition(b"?")[0].decode("latin-1")
+        sent: dict[str, str | float] = {METHOD: request.method.decode("latin-1"), URL_PATH: target}
+        return {**sent, RESEND_COUNT: resends} if resends else sent
 
     def _describe(self, response: ResponseStart, usage: Usage | None) -> None:
         chat = self._chat

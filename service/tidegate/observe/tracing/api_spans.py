@@ -11,6 +11,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import Span, TracerProvider
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidegate.core.ports.span_attributes import server_of
 from tidegate.observe.tracing.span_observer import exemplar_of
 
 __all__ = ["instrument_api"]
@@ -59,3 +60,6 @@ def _add_ids(span: Span, scope: dict[str, Any]) -> None:
     state["exemplar"] = exemplar_of(span)
     if span.is_recording():
         span.set_attribute("tidegate.request_id", state.get("request_id", ""))
+        fields = dict(scope.get("headers", ()))
+        # The instrumentation (0.66b2) leaves the port in the address.
+        span.set_attributes(server_of(fields.get(b"host", b"").decode("latin-1"), scope.get("scheme")))

@@ -31,10 +31,14 @@ from tidegate.core.ports.span_attributes import (
     MODEL,
     OPERATION,
     PROVIDER,
+    RETRY_AFTER_FIELD,
     ROUTE,
     SERVER_ADDRESS,
     SERVER_PORT,
     STATUS,
+    URL_FULL,
+    URL_PATH,
+    error_type_of,
 )
 from tidegate.core.ports.transport import Fields
 
@@ -55,8 +59,12 @@ _KINDS: Final = {
 _ROOTS: Final = frozenset({ScopeKind.REQUEST, ScopeKind.GENERATE})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """Methods known to the semantic conventions; any other is `_OTHER`, and `HTTP` in the span's name."""
+_LISTS: Final = frozenset({FINISH_REASON, RETRY_AFTER_FIELD})
+"""Attributes whose values are lists."""
 _MAX_TEXT: Final = 256
 """Clients choose models and paths, so their length is bounded here."""
+_SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
+"""Of the names in `core/ports/span_attributes.py`."""
 _W3C: Final = TraceContextTextMapPropagator()
 _CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
 _NO_PARENT: Final = Context()
@@ -72,6 +80,7 @@ class Tracing:
         clock: source of start and end times.
         upstream_host: value of `server.address`.
         upstream_port: value of `server.port`.
+        upstream_url: the upstream's base URL, without a slash at its end.
         send_upstream: whether attempts send their trace context to the upstream.
         samples_next: decides in advance whether a trace that starts now is sampled; None asks the sampler at the start
             of each trace.
@@ -87,13 +96,15 @@ class Tracing:
         *,
         upstream_host: str,
         upstream_port: int,
+        upstream_url: str,
         send_upstream: bool,
         samples_next: Callable[[], bool] | None = None,
     ) -> None:
         self.provider = provider
         self.send_upstream = send_upstream
         self.recording = 0
-        self._tracer = provider.get_tracer("tidegate", __version__)
+        self._tracer = provider.get_tracer("tidegate", __version__, schema_url=_SCHEMA_URL)
+        self._upstream_url = upstream_url
         self._clock = clock
         # The upstream must receive the context of unsampled traces as well, so none can be skipped.
         self._samples_next = None if send_upstream else samples_next
@@ -121,7 +132,13 @@ class Tracing:
 
     def initial_attributes(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> dict[str, _Value]:
         """The attributes of a span at its start. Only needed for recorded spans, and most are not."""
-        given = {name: _exported(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
+        given = {
+            name: _exported(name, value)
+            for name, value in attributes.items()
+            if name not in _CONTEXT_FIELDS and value != ""
+        }
+        if kind is ScopeKind.ATTEMPT and (path := given.pop(URL_PATH, None)) is not None:
+            given[URL_FULL] = f"{self._upstream_url}{path}"  # a client span has no path of its own
         return {**self._fixed.get(kind, {}), **given}
 
     def exemplar(self) -> Mapping[str, str] | None:
@@ -150,7 +167,7 @@ class _SpanScope:
         return self._recorded is not None or self._tracing.send_upstream
 
     def set(self, name: str, value: str | float) -> None:
-        if self._recorded is not None:
+        if self._recorded is not None and value != "":
             self._recorded[name] = _exported(name, value)
 
     def headers(self) -> Mapping[str, str]:
@@ -203,7 +220,7 @@ def _error_type(kind: ScopeKind, recorded: Mapping[str, _Value], error: BaseExce
         known = status if status >= 500 else "broken" if is_broken else None
     if known:
         return str(known)
-    return "" if error is None else type(error).__name__
+    return "" if error is None else error_type_of(error)
 
 
 def exemplar_of(span: Span) -> Mapping[str, str] | None:
@@ -230,6 +247,9 @@ def _name(kind: ScopeKind, attributes: Mapping[str, str | float]) -> str:
         return f"{method if method in _METHODS else 'HTTP'} {attributes.get(ROUTE)}"
     if kind is ScopeKind.CHAT:
         return f"chat {_exported(MODEL, attributes.get(MODEL, ''))}".rstrip()
+    if kind is ScopeKind.ATTEMPT:
+        method = attributes.get(METHOD)
+        return str(method) if method in _METHODS else "HTTP"
     return f"tidegate.{kind}"
 
 
@@ -239,5 +259,5 @@ def _exported(name: str, value: str | float) -> _Value:
         if name == METHOD and value not in _METHODS:
             return "_OTHER"
         value = value[:_MAX_TEXT]
-        return (value,) if name == FINISH_REASON else value
+        return (value,) if name in _LISTS else value
     return value

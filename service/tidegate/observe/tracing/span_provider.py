@@ -18,8 +18,10 @@ from tidegate.core.domain.errors import ConfigurationError
 
 __all__ = ["PresamplingProvider", "ScrubbingExporter", "new_provider"]
 
-_QUERY_ATTRIBUTES: Final = frozenset({"url.query", "url.full", "http.url", "http.target"})
+_QUERY_ATTRIBUTES: Final = frozenset({"url.query", "http.url", "http.target"})
 """Attributes that contain a URL's query, in which a client may have put a key."""
+_URL: Final = "url.full"
+"""Of requests to the upstream. Its query is removed, whoever has recorded the span."""
 _NO_PARENT: Final = Context()
 _LOW_64_BITS: Final = 2**64 - 1
 
@@ -130,7 +132,8 @@ class ScrubbingExporter(SpanExporter):
 
 def _scrubbed(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes or {}
-    if not span.events and not span.status.description and _QUERY_ATTRIBUTES.isdisjoint(attributes):
+    url = str(attributes.get(_URL, ""))
+    if not span.events and not span.status.description and _QUERY_ATTRIBUTES.isdisjoint(attributes) and "?" not in url:
         return span
     description = span.status.description
     # The SDK's descriptions are an error's type, a colon and its text; Tidegate's own are single words.
@@ -140,7 +143,11 @@ def _scrubbed(span: ReadableSpan) -> ReadableSpan:
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes={name: value for name, value in attributes.items() if name not in _QUERY_ATTRIBUTES},
+        attributes={
+            name: url.partition("?")[0] if name == _URL else value
+            for name, value in attributes.items()
+            if name not in _QUERY_ATTRIBUTES
+        },
         links=span.links,
         kind=span.kind,
         status=Status(span.status.status_code, kept),

@@ -100,6 +100,7 @@ def test_calls_that_say_what_trace_they_are_part_of_are_always_looked_at(monkeyp
         VirtualClock(),
         upstream_host="a",
         upstream_port=1,
+        upstream_url="https://a:1",
         send_upstream=False,
         samples_next=provided.samples_next,
     )
