@@ -61,12 +61,12 @@ class LedgerPauses:
         """Refuses all calls of something from now on. A second pause replaces reason, author and time of the first.
 
         Raises:
-            ConfigurationError: the name is not known, or the reason is too long. A name with a typing error would stop
-                nobody.
+            ConfigurationError: the name is not known, or the reason is too long or has control characters. A name with
+                a typing error would stop nobody.
             LedgerUnavailable: the database does not answer.
         """
-        if len(reason) > _MAX_REASON:
-            raise ConfigurationError("reason", reason, f"at most {_MAX_REASON} characters")
+        if len(reason) > _MAX_REASON or not reason.isprintable():  # it is printed in logs, and in terminals
+            raise ConfigurationError("reason", reason, f"one line of at most {_MAX_REASON} printable characters")
         new = Pause(kind, name, by, int(self._wall_seconds()), reason)
         with self._database.begin() as connection:
             if not (self.is_known(kind, name) or _is_known(connection, kind, name)):

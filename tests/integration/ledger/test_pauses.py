@@ -99,7 +99,7 @@ def test_a_name_that_was_never_heard_of_is_refused_except_of_a_session(on: Bench
             on.pause(kind, "wep")
     with pytest.raises(ConfigurationError, match="allowed is a paused caller"):
         on.pauses.resume(PauseKind.CALLER, "web", by="ann")
-    with pytest.raises(ConfigurationError, match="at most 500 characters"):
+    with pytest.raises(ConfigurationError, match="one line of at most 500 printable characters"):
         on.pause(PauseKind.CALLER, "web", "x" * 501)
     on.pause(PauseKind.SESSION, "s1")
     made = on.keys.create(NewCaller("boss", "ops", Role.ADMIN), expires_at=None, by="ann")

@@ -62,7 +62,7 @@ def pauses_router(services: Services) -> APIRouter:
         name, ledger, by = pause_name(body.kind, body.name), pauses(), request.state.admin
         return shown_pause(await calls.run(lambda: ledger.pause(body.kind, name, reason=body.reason.strip(), by=by)))
 
-    @router.delete(f"{PAUSES_PATH}/{{kind}}/{{name}}", summary="Resume", responses=_example(PAUSE_EXAMPLE))
+    @router.delete(f"{PAUSES_PATH}/{{kind}}/{{name:path}}", summary="Resume", responses=_example(PAUSE_EXAMPLE))
     async def resume(request: Request, kind: PauseKind, name: str) -> dict[str, Any]:
         """Ends a pause, and returns it. Calls are admitted again within a second."""
         named, ledger, by = pause_name(kind, name), pauses(), request.state.admin

@@ -23,6 +23,12 @@ SESSIONS_PATH: Final = f"{USAGE_PATH}/sessions"
 _MAX_SESSIONS: Final = 1_000
 _CSV: Final = "text/csv"
 _JSON: Final = "application/json"
+_HEADERS: Final = {
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+"""A browser that knows the key sends it with requests of other sites as well: they must not embed the figures."""
 
 
 def usage_router(services: Services) -> APIRouter:
@@ -61,11 +67,11 @@ def usage_router(services: Services) -> APIRouter:
         report = await calls.run(lambda: ledger.report(query))
         wants_csv = prefers(request.headers.get("accept", ""), _CSV, _JSON) if format is None else format == "csv"
         if wants_csv:
-            return Response(as_csv(query, report), media_type=_CSV)
+            return Response(as_csv(query, report), media_type=_CSV, headers=_HEADERS)
         prices: list[dict[str, Any]] = [
             {"source": source, "read_on": read_on.isoformat()} for source, read_on in services.price_sources
         ]
-        return JSONResponse({**as_json(query, report), "prices": prices})
+        return JSONResponse({**as_json(query, report), "prices": prices}, headers=_HEADERS)
 
     @router.get(
         SESSIONS_PATH,

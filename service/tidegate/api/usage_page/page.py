@@ -6,7 +6,7 @@ from typing import Final
 from tidegate.api.usage_page import sections
 from tidegate.api.usage_page.formats import ZONE, as_count, as_time
 from tidegate.api.usage_page.markup import Content, Html, tag
-from tidegate.api.usage_page.view import FILTERS, PERIODS, View
+from tidegate.api.usage_page.view import FILTERS, PERIODS, Asked, View
 
 __all__ = ["STYLE_PATH", "message_page", "usage_page"]
 
@@ -82,14 +82,14 @@ def _filters(view: View) -> Html:
         )
         for name in FILTERS
     ]
-    clear = tag("a", "Show all", href=f"?since={view.asked.period}") if view.asked.is_filtered else None
+    clear = tag("a", "Show all", href=Asked(view.asked.period).address()) if view.asked.is_filtered else None
     period = tag("input", type="hidden", name="since", value=view.asked.period)
     return tag("form", period, fields, tag("button", "Show", type="submit"), clear, method="get")
 
 
 def _footer(view: View) -> Html:
     unpriced = view.overview.total.unpriced_tokens
-    report = f"api/system/usage?by=caller&since={view.asked.period}"
+    report = f"api/system/usage{Asked(view.asked.period).address()}&by=caller"
     return tag(
         "footer",
         tag("p", f"All times are in {ZONE}. Usage of the last second may be missing."),

@@ -14,7 +14,8 @@ _UNITS: Final = (BudgetUnit.USD, BudgetUnit.TOKENS)
 """In the order of the fields of `Spending`."""
 _MOST_SUBJECTS: Final = 10_000
 """So many sessions, callers or teams of one budget are remembered. Beyond that, the one that has spent nothing for
-longest is forgotten, unless it has a call in progress."""
+longest is forgotten, unless it has a call in progress. Those that have reached a threshold are forgotten last: they
+would begin anew."""
 
 
 class BudgetState(Struct, frozen=True, array_like=True):
@@ -103,7 +104,9 @@ class Meter:
         budget = self.budgets.get(subject)
         if budget is None:
             if len(self.budgets) >= _MOST_SUBJECTS:
-                idle = next((name for name, each in self.budgets.items() if not each.reserved), None)
+                idle = next((name for name, each in self.budgets.items() if not each.reserved and not each.told), None)
+                if idle is None:
+                    idle = next((name for name, each in self.budgets.items() if not each.reserved), None)
                 if idle is not None:
                     del self.budgets[idle]
             budget = self.budgets[subject] = Budget(self, subject)

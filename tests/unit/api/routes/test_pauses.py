@@ -59,10 +59,11 @@ def test_pools_and_teams_of_the_configuration_can_be_paused_before_they_have_usa
     assert ask(services, "POST", body={"kind": "team", "name": "shop"}).status == 201
 
 
-def test_a_session_is_paused_by_the_name_that_the_queue_gives_it(services: Services) -> None:
-    made = ask(services, "POST", body={"kind": "session", "name": "ann@example.com"}).json()
+@pytest.mark.parametrize("name", ["ann@example.com", "main/fix-1"])
+def test_a_session_is_paused_by_the_name_that_the_queue_gives_it(name: str, services: Services) -> None:
+    made = ask(services, "POST", body={"kind": "session", "name": name}).json()
     assert len(made["name"]) == 32
-    assert ask(services, "DELETE", f"{PAUSES}/session/ann@example.com").json() == made
+    assert ask(services, "DELETE", f"{PAUSES}/session/{name}").json() == made
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,8 @@ def test_a_session_is_paused_by_the_name_that_the_queue_gives_it(services: Servi
         ({"kind": "galaxy", "name": "web"}, "kind"),
         ({"kind": "caller", "name": ""}, "name"),
         ({"kind": "caller", "name": "web", "reason": "x" * 501}, "reason"),
+        ({"kind": "caller", "name": "web", "reason": "a\nresumed caller web"}, "reason"),
+        ({"kind": "caller", "name": "web", "reason": "\x1b[2J"}, "reason"),
         ({"kind": "caller", "name": "web", "until": "noon"}, "until"),
     ],
 )

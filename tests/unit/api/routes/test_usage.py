@@ -96,6 +96,9 @@ def test_the_table_has_a_line_for_each_group_and_no_formula(
 ) -> None:
     answer = ask(services, query, **headers)
     assert answer.headers["content-type"].startswith("text/csv")
+    for shown in (answer, ask(services)):
+        assert shown.headers["x-content-type-options"] == "nosniff"
+        assert shown.headers["cross-origin-resource-policy"] == "same-origin"
     rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
     assert [row["caller"] for row in rows] == ["web", "'=1+1"]
     assert (rows[0]["cost_usd"], rows[0]["waited_60"], rows[0]["refused_deadline"]) == ("1.500000", "1", "2")

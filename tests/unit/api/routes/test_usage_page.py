@@ -226,6 +226,13 @@ def test_filters_and_periods_keep_each_other(services: Services, ledger: PageLed
     assert [row[0] for row in page.rows["By team"]] == ["Team", "data"]
 
 
+def test_links_keep_a_period_with_a_time_zone(services: Services) -> None:
+    since = "2026-10-20T00%3A00%3A00%2B01%3A00"
+    links = read(ask(services, f"?since={since}&team=data")).links
+    assert links["Show all"] == f"?since={since}"
+    assert links["CSV"] == f"api/system/usage?since={since}&by=caller&format=csv"
+
+
 def test_names_that_clients_choose_cannot_become_markup(services: Services, ledger: PageLedger) -> None:
     evil = '"><script>alert(1)</script>'
     ledger.groups = (group(1, team=evil, caller=evil, model=evil),)

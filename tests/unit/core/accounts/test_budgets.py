@@ -341,6 +341,17 @@ def test_of_many_sessions_the_one_that_has_been_idle_for_longest_is_forgotten(mo
     assert spent(budgets) == {"ann/busy": (0, 1), "ann/a": (10, 0), "ann/c": (5, 0)}
 
 
+def test_a_session_that_has_used_up_its_budget_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_meter, "_MOST_SUBJECTS", 2)
+    budgets = made(rule(each=Each.SESSION))
+    for session, amount in (("over", 1_000), ("a", 5), ("b", 5)):
+        budgets.spend(Spender("ann", "search", session), Spending(amount))
+    assert spent(budgets) == {"ann/over": (1_000, 0), "ann/b": (5, 0)}
+    for session in ("b", "c"):
+        budgets.spend(Spender("ann", "search", session), Spending(900))
+    assert spent(budgets) == {"ann/b": (905, 0), "ann/c": (900, 0)}
+
+
 def test_no_session_with_a_call_in_progress_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget_meter, "_MOST_SUBJECTS", 1)
     budgets = made(rule(each=Each.SESSION))
