@@ -11,17 +11,38 @@ from typing import Final
 from benchmarks.gateway.nginx import mock_configuration, proxy_configuration
 from benchmarks.gateway.processes import Process, free_port, running
 
-__all__ = ["BARE", "CONTENDERS", "DIRECT", "LITELLM", "NGINX", "OURS", "Contender", "Started", "upstream_running"]
+__all__ = [
+    "BARE",
+    "CONTENDERS",
+    "DIRECT",
+    "LITELLM",
+    "NGINX",
+    "OURS",
+    "WITH_LEDGER",
+    "Contender",
+    "Started",
+    "upstream_running",
+]
 
 NGINX: Final = "nginx"
 BARE: Final = "bare relay"
 OURS: Final = "tidegate"
+WITH_LEDGER: Final = "with ledger"
+"""Tidegate that keeps usage and the owners of objects in SQLite, and holds a budget that is never reached."""
 LITELLM: Final = "litellm"
 DIRECT: Final = "no relay"
 
 _HERE: Final = Path(__file__).parent
 _LITELLM: Final = Path(__file__).parents[3] / ".tools" / "litellm" / "bin" / "litellm"
 _KEY: Final = "sk-ant-not-a-key"
+_BUDGET: Final = """
+[[budgets]]
+name = "never-reached"
+team = "default"
+limit = 1_000_000
+unit = "usd"
+per = "month"
+"""
 _TRACES: Final = {
     "OTEL_TRACES_EXPORTER": "otlp",
     "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
@@ -88,6 +109,12 @@ def _tidegate(_directory: Path, port: int, upstream_port: int) -> Command:
     return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
 
 
+def _with_ledger(directory: Path, port: int, upstream_port: int) -> Command:
+    (directory / "tidegate.toml").write_text(_BUDGET)
+    command = _tidegate(directory, port, upstream_port)
+    return Command(command.arguments, {**command.environment, "TIDEGATE_STATE_DIR": "state"})
+
+
 def _litellm(directory: Path, port: int, upstream_port: int) -> Command:
     model = "claude-sonnet-5-5"
     parameters = {"model": f"anthropic/{model}", "api_base": f"http://127.0.0.1:{upstream_port}", "api_key": _KEY}
@@ -106,6 +133,7 @@ CONTENDERS: Final = (
     Contender(NGINX, _nginx),
     Contender(BARE, _bare),
     Contender(OURS, _tidegate),
+    Contender(WITH_LEDGER, _with_ledger),
     Contender(LITELLM, _litellm),
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Final
 
-from benchmarks.gateway.contenders import BARE, DIRECT, LITELLM, OURS, Contender, Started
+from benchmarks.gateway.contenders import BARE, DIRECT, LITELLM, OURS, WITH_LEDGER, Contender, Started
 from benchmarks.gateway.latency import first_event_ms, percentile, steady_ms
 from benchmarks.gateway.overhead import overhead_points
 from benchmarks.gateway.rows import Bound, Rounds, Row
@@ -97,14 +97,17 @@ async def throughput(bench: Bench) -> list[Row]:
             if LITELLM in served and "2 KB" in label:
                 bounds.append(Bound("times litellm's", served[OURS] / served[LITELLM], at_least=50))
         rows.append(Row(f"requests/s, {label}", served, tuple(bounds)))
-        rows.append(Row("  CPU µs each", cpu, (Bound("of the bare relay's", cpu[OURS] / cpu[BARE]),)))
+        cost = [Bound("of the bare relay's", cpu[OURS] / cpu[BARE])]
+        if WITH_LEDGER in cpu:
+            cost.append(Bound("with a ledger, of without", cpu[WITH_LEDGER] / cpu[OURS], at_most=1.05))
+        rows.append(Row("  CPU µs each", cpu, tuple(cost)))
     return rows
 
 
 async def latency(bench: Bench) -> list[Row]:
     """Measure the latency that a relay adds to calls and to the first event of streams."""
     sizes, rounds = bench.sizes, Rounds()
-    async with bench.fresh(LITELLM) as (targets, _):
+    async with bench.fresh(LITELLM, WITH_LEDGER) as (targets, _):
         for _ in range(sizes.rounds):
             for target in [bench.direct, *targets]:
                 for per_second in (200, 1_000):
@@ -125,12 +128,15 @@ async def latency(bench: Bench) -> list[Row]:
 async def streams(bench: Bench) -> list[Row]:
     """Measure the CPU time of events, and the memory of open streams."""
     sizes, rounds = bench.sizes, Rounds()
-    async with bench.fresh(LITELLM) as (targets, _):
+    async with bench.fresh(LITELLM, WITH_LEDGER) as (targets, _):
         for _ in range(sizes.rounds):
             for target in targets:
                 figure = await events_per_cpu_second(target, _EVENT_STREAMS, _EVENT_DELTAS)
                 rounds.add("events", target.name, figure)
-    async with bench.fresh(LITELLM) as (targets, _):  # memory that is already allocated would hide that of streams
+    async with bench.fresh(LITELLM, WITH_LEDGER) as (
+        targets,
+        _,
+    ):  # memory that is already allocated would hide that of streams
         for target in targets:
             figures = await open_streams(target, sizes.streams, sizes.stream_seconds)
             rounds.add("finished", target.name, figures.finished)
