@@ -72,7 +72,7 @@ class References:
             InvalidCall: 404, it names an object that the caller may not use.
             Refusal: LEDGER_UNAVAILABLE, the ledger cannot say.
         """
-        if body.count(b"{") <= _MAX_OBJECTS and body.count(b",") <= _MAX_VALUES:
+        if body.count(b"{") <= _MAX_OBJECTS and body.count(b",") + body.count(b"[") <= _MAX_VALUES:
             await self._tenants.check(caller, named_objects(body))
             return
         async for _ in self.checked(caller, _slices(body)):
@@ -110,7 +110,7 @@ def named_objects(body: bytes) -> Collection[str]:
         for member, value in pairs:
             if member in _OF_CLIENTS:
                 continue
-            _add(names.inner, value)
+            names.add(value)
             if member == "id" and isinstance(value, str):
                 names.own.append(value)
             elif member in _NAMING:
@@ -121,9 +121,9 @@ def named_objects(body: bytes) -> Collection[str]:
         value = json.loads(body, object_pairs_hook=read, parse_int=_unread, parse_float=_unread)
     except (ValueError, RecursionError):
         return quoted_ids(body)
-    names: list[str] = []
-    _add(names, value)
-    return dict.fromkeys(name for name in names if "_" in name)
+    found = _Names()
+    found.add(value)
+    return dict.fromkeys(name for name in found.inner if "_" in name)
 
 
 def _unread(_number: str) -> None:
@@ -146,14 +146,14 @@ class _Names:
         self.own: list[str] = []
         self.inner: list[str] = []
 
-
-def _add(to: list[str], value: object) -> None:
-    """Adds the names that a value contains."""
-    if isinstance(value, _Names):
-        to += value.inner
-    elif isinstance(value, list):
-        for each in value:
-            _add(to, each)
+    def add(self, value: object) -> None:
+        """Adds the names that a value contains. It takes them over: no level copies them."""
+        if isinstance(value, _Names):
+            shorter, self.inner = sorted((self.inner, value.inner), key=len)
+            self.inner += shorter
+        elif isinstance(value, list):
+            for each in value:
+                self.add(each)
 
 
 def _ids(value: object) -> list[str]:
