@@ -35,7 +35,7 @@ stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus a
 .PHONY: test
 test: $(INSTALLED) $(NODE_INSTALLED) ## run the tests, and require 100 % coverage of core and engine, 95 % of everything
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "$(QUICK)" -n 3 --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m "$(QUICK)" -n 4 --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
