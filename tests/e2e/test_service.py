@@ -229,7 +229,7 @@ def test_each_call_is_one_line_of_the_log(service: ServiceProcess, sdk: anthropi
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-def test_a_dead_collector_is_nobodys_trouble(protocol: str, tmp_path: Path) -> None:
+def test_a_dead_collector_delays_no_call(protocol: str, tmp_path: Path) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
     with running(tmp_path, "serve", "--upstream", "simulator", **variables) as service:
         answer = httpx2.post(f"{service.url}/api/workflows/generate", json={"prompt": PROMPT}, timeout=30)

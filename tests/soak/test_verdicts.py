@@ -28,7 +28,7 @@ def missed(samples: list[Sample]) -> list[str]:
     return [bound.what.partition(",")[0] for bound in verdicts(samples, warm_up_seconds=60) if not bound.is_met]
 
 
-def test_what_does_not_grow_is_within_all_bounds() -> None:
+def test_constant_values_are_within_all_bounds() -> None:
     assert missed(STEADY) == []
 
 

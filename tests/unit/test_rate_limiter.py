@@ -74,7 +74,7 @@ def test_twenty_at_once_five_go_then_one_every_three_seconds(limiter: RateLimite
     assert run_virtual(acquire_many(limiter, 20), clock) == [0.0] * 5 + [3.0 * n for n in range(1, 16)]
 
 
-def test_a_token_is_charged_at_once_and_held_by_nobody(
+def test_a_token_is_charged_at_once_and_held_by_no_lease(
     limiter: RateLimiter, clock: VirtualClock, store: MemoryStore
 ) -> None:
     run_virtual(acquire_many(limiter, 7), clock)
@@ -106,7 +106,7 @@ def test_a_cancelled_wait_takes_nothing(limiter: RateLimiter, clock: VirtualCloc
 
 
 class TestOnSomebodysAccount:
-    def test_waits_like_anybody_and_tells_the_prediction(self, limiter: RateLimiter, clock: VirtualClock) -> None:
+    def test_waits_in_the_queue_and_reports_the_prediction(self, limiter: RateLimiter, clock: VirtualClock) -> None:
         async def main() -> tuple[float, list[float]]:
             await acquire_many(limiter, 5)
             told: list[float] = []
@@ -144,7 +144,7 @@ class TestAdaptation:
             limiter.record_rate_limit()
         assert state(limiter)["requests_per_minute"] == 10
 
-    def test_retry_after_admits_nobody_until_then(self, limiter: RateLimiter, clock: VirtualClock) -> None:
+    def test_retry_after_stops_admissions_until_then(self, limiter: RateLimiter, clock: VirtualClock) -> None:
         limiter.record_rate_limit(retry_after=7)
         assert state(limiter)["frozen_seconds"] == 7
         assert run_virtual(acquire_many(limiter, 1), clock) == [7.0]

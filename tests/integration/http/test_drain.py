@@ -86,7 +86,7 @@ def test_during_the_notice_calls_are_accepted_and_their_connections_end() -> Non
     asyncio.run(main())
 
 
-def test_after_the_notice_nobody_connects_and_open_calls_end() -> None:
+def test_after_the_notice_connections_are_refused_and_open_calls_end() -> None:
     async def main() -> None:
         async with (
             served() as (server, app, address),

@@ -244,7 +244,7 @@ def test_idle_connections_are_closed_though_another_one_is_in_use() -> None:
     run(script, steps, keep_alive_seconds=0.3)
 
 
-def test_bytes_that_nobody_asked_for_never_become_an_answer() -> None:
+def test_unsolicited_bytes_never_become_a_response() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.request()
         await exchange.say(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
@@ -378,7 +378,7 @@ def test_a_connection_is_given_up_when_a_body_breaks_after_its_answer() -> None:
     run(script, steps)
 
 
-def test_what_breaks_the_source_of_a_body_breaks_the_exchange() -> None:
+def test_an_error_in_the_source_of_a_body_ends_the_exchange() -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
         raise RuntimeError("the client left")

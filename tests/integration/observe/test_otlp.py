@@ -104,7 +104,7 @@ class StuckExporter(SpanExporter):
         """Ends at once."""
 
 
-def test_a_collector_that_hangs_keeps_nobody_waiting() -> None:
+def test_a_hanging_collector_delays_no_call() -> None:
     exporter = StuckExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(ScrubbingExporter(exporter), max_export_batch_size=10))

@@ -142,7 +142,7 @@ def test_lines_of_calls_go_no_further_once_the_export_has_ended() -> None:
         {"OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://localhost:4318"},
     ],
 )
-def test_neither_is_exported_unless_its_own_variables_ask_for_it(variables: dict[str, str]) -> None:
+def test_metrics_and_logs_are_exported_only_if_their_own_variables_ask_for_it(variables: dict[str, str]) -> None:
     calls = open_logs("info", "json", io.StringIO())
 
     async def main() -> None:

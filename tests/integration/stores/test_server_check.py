@@ -58,7 +58,7 @@ def test_a_user_without_the_keys_or_info_is_told_what_to_allow(server: Valkey) -
     assert info.endswith("allow +info")
 
 
-def test_a_wrong_password_is_told_from_a_server_that_is_gone(server: Valkey) -> None:
+def test_a_wrong_password_and_an_unreachable_server_have_different_errors(server: Valkey) -> None:
     server.acl_setuser("cleo", enabled=True, passwords=["+pw"], keys=["{tidegate}:*"], commands=["+@all"])
     (refused,) = faults(server, "cleo:wrong")
     assert refused.startswith("the user or the password is refused")

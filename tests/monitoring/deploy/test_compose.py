@@ -61,7 +61,7 @@ def test_each_foreign_image_is_pinned_to_a_patch_release() -> None:
     assert [image for image in images if not re.fullmatch(pinned, image)] == []
 
 
-def test_what_is_published_is_published_on_loopback() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert [port for port in ports if not re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)] == []
 

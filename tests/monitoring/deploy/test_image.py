@@ -25,7 +25,7 @@ def test_each_base_is_pinned_to_a_patch_release() -> None:
     assert [base for base in bases if not re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base)] == []
 
 
-def test_whatever_is_downloaded_is_checked_by_its_hash() -> None:
+def test_each_download_is_checked_by_its_hash() -> None:
     # What is left was built in the image, out of the checkout.
     installs = re.findall(r"pip install (.+?)(?= \\$|$)", DOCKERFILE, re.MULTILINE)
     assert len(installs) == 3
@@ -48,7 +48,7 @@ def test_the_image_has_every_extra() -> None:
     assert "/opt/tidegate/bin/pip install --require-hashes -r requirements-extras.txt" in DOCKERFILE
 
 
-def test_it_does_not_run_as_root_and_tells_its_health() -> None:
+def test_it_does_not_run_as_root_and_has_a_health_check() -> None:
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     assert "\nUSER 10001\n" in final
     assert "/healthz" in final.partition("\nHEALTHCHECK ")[2]

@@ -56,7 +56,7 @@ def test_alerts_and_panels_have_the_numbers_that_were_given(installed: Path) -> 
     assert [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [None, 20.0, 60.0]
 
 
-def test_what_was_written_is_complete_and_valid(installed: Path) -> None:
+def test_the_written_files_are_complete_and_valid(installed: Path) -> None:
     rules = sorted((installed / "rules").iterdir())
     assert [path.name for path in rules] == ["tidegate-alerts.yml", "tidegate-recording.yml"]
     subprocess.run(["promtool", "check", "rules", *rules], check=True, timeout=60)

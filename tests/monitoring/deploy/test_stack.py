@@ -97,7 +97,7 @@ def test_a_notification_is_a_line_for_each_alert() -> None:
     ]
 
 
-def test_the_receiver_prints_what_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_receiver_prints_the_alerts_that_it_receives(capsys: pytest.CaptureFixture[str]) -> None:
     body = b'{"alerts":[{"status":"firing","labels":{"alertname":"Watchdog","severity":"none"}}]}'
     with printing_receiver() as url:
         request = urllib.request.Request(f"{url}watchdog", body)  # noqa: S310 - ours

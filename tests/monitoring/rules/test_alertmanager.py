@@ -38,7 +38,7 @@ def test_the_configuration_is_valid() -> None:
 
 
 @pytest.mark.parametrize("severity", RECEIVERS)
-def test_the_severity_decides_who_is_told(severity: str) -> None:
+def test_the_severity_decides_the_receiver(severity: str) -> None:
     name = next(rule.name for rule in ALERTS if rule.severity == severity)
     labels = [f"alertname={name}", f"severity={severity}", "job=tidegate"]
     assert amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels) == RECEIVERS[severity]

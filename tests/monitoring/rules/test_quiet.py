@@ -70,16 +70,16 @@ def assert_silent(tmp_path: Path, series_values: dict[str, str], *, but: tuple[s
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_without_series_only_their_absence_is_told(tmp_path: Path) -> None:
+def test_without_series_only_the_alert_of_their_absence_fires(tmp_path: Path) -> None:
     assert_silent(tmp_path, {}, but=("TidegateMetricsAbsent",))
 
 
-def test_nobody_calls_and_nothing_is_divided_by_zero(tmp_path: Path, registry: CollectorRegistry) -> None:
+def test_without_calls_no_alert_fires(tmp_path: Path, registry: CollectorRegistry) -> None:
     series_values = {series(name, labels): f"{value}x240" for _, name, labels, value in samples(registry)}
     assert_silent(tmp_path, series_values | UP)
 
 
-def test_a_restart_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> None:
+def test_a_restart_fires_no_alert(tmp_path: Path, registry: CollectorRegistry) -> None:
     """Counters that stood at some value begin at 0 again."""
     series_values = {
         series(name, labels): f"{value}x240" if kind == "gauge" else f"{100 * value}x60 0x180"
@@ -88,7 +88,7 @@ def test_a_restart_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> N
     assert_silent(tmp_path, series_values | UP)
 
 
-def test_one_call_of_each_kind_at_night_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> None:
+def test_single_calls_at_night_fire_no_alert(tmp_path: Path, registry: CollectorRegistry) -> None:
     """Everything happens once, a spend cap aside: every share is large, and none means anything."""
     series_values = {
         series(name, labels): f"{value}x240"

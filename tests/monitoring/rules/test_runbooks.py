@@ -71,7 +71,7 @@ def test_the_runbook_of_refusals_covers_every_cause() -> None:
     assert [cause for cause in Cause if f"`{cause}`" not in mitigation] == []
 
 
-def test_they_speak_of_metrics_that_exist() -> None:
+def test_runbooks_name_existing_metrics_only() -> None:
     names = {metric.name for metric in CATALOGUE}
     recorded = set(re.findall(r"record: (\S+)", (RULES / "tidegate-recording.yml").read_text()))
     for runbook in RUNBOOKS:

@@ -89,9 +89,7 @@ def test_a_body_that_is_not_json_is_a_415_everywhere(path: str) -> None:
         ("GET", "/v1", "no such path"),
     ],
 )
-def test_a_path_that_nobody_serves_is_an_error_of_the_api_that_says_what_is_served(
-    method: str, path: str, says: str
-) -> None:
+def test_the_error_of_an_unknown_path_lists_the_known_paths(method: str, path: str, says: str) -> None:
     answer = ask(make_services(), method, path, body={} if method == "POST" else None)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
     assert answer.headers["x-should-retry"] == "false"
@@ -131,7 +129,7 @@ def test_metrics_on_their_own_address_need_a_key_beyond_loopback() -> None:
     assert (answer.status, answer.body) == (200, b"# for \n")
 
 
-def test_a_head_request_tells_that_the_service_is_here() -> None:
+def test_a_head_request_is_answered() -> None:
     """Claude Code asks for `HEAD /` before its first call."""
     answer = ask(make_services(), "HEAD", "/")
     assert (answer.status, answer.body) == (200, b"")
@@ -352,7 +350,7 @@ class SlowUpload:
 
 
 @pytest.mark.parametrize("path", ["/api/workflows/generate", "/api/system/rate-limiting/configure"])
-def test_under_api_nothing_of_a_body_is_read_before_its_sender_is_known(path: str) -> None:
+def test_under_api_no_body_is_read_before_its_caller_is_known(path: str) -> None:
     caller = CallerSettings(name="web", key_sha256=key_hash("web-key"))
     app = create_app(make_services(Settings(callers=(caller,), admin_key="admin-key")))
     upload = SlowUpload(path, b"{", {})

@@ -142,7 +142,7 @@ def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_starte
     asyncio.run(main())
 
 
-def test_what_a_reload_changes_is_recorded_with_its_author(log: RequestLog, tmp_path: Path) -> None:
+def test_changes_by_a_reload_are_recorded_with_their_author(log: RequestLog, tmp_path: Path) -> None:
     async def main() -> None:
         source = Source()
         async with running(source, log) as parts:
@@ -272,7 +272,7 @@ def test_reloads_at_the_same_time_come_one_after_the_other(log: RequestLog) -> N
     assert asyncio.run(main()) == [1, 0, 0]
 
 
-def test_an_error_that_nobody_expects_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def load() -> Settings:
         raise RuntimeError("unexpected")
 

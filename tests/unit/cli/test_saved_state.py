@@ -126,7 +126,7 @@ def test_a_freeze_lasts_over_a_restart(folder: StateFolder) -> None:
         assert snapshot.frozen_seconds == pytest.approx(20)
 
 
-def test_what_was_configured_holds_until_the_file_says_something_else(folder: StateFolder) -> None:
+def test_settings_that_were_made_at_runtime_hold_until_the_file_changes(folder: StateFolder) -> None:
     wall = VirtualClock()
     limits = PoolSettings({Dimension.REQUESTS: LimitSettings(30, 5)})
     with folder:

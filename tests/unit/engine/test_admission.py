@@ -70,7 +70,7 @@ def test_without_an_observer_who_waits_is_admitted_all_the_same(store: MemorySto
     assert admitted[5:] == [(5, 3.0), (6, 6.0)]
 
 
-def test_a_scope_of_the_callers_own_is_told_without_an_observer_too(
+def test_a_scope_of_the_callers_own_gets_attributes_without_an_observer(
     store: MemoryStore, clock: VirtualClock, observer: RecordingObserver
 ) -> None:
     scope = RecordedScope(observer, ScopeKind.ACQUIRE, {})
@@ -289,7 +289,7 @@ def test_callers_take_turns(admission: Admission, clock: VirtualClock) -> None:
     assert [number for number, _ in admitted[5:]] == [5, 9, 6, 10, 7, 8]
 
 
-def test_a_predicted_wait_is_told(admission: Admission, clock: VirtualClock) -> None:
+def test_a_predicted_wait_is_reported(admission: Admission, clock: VirtualClock) -> None:
     async def main() -> list[float]:
         waits: list[Waiting] = []
         await asyncio.gather(*(admission.acquire(ONE, on_wait=waits.append) for _ in range(8)))
@@ -355,7 +355,7 @@ def test_the_observer_hears_of_the_pool(
 
 
 @pytest.mark.parametrize("is_watched", [True, False])
-def test_without_an_observer_no_lease_is_told_of(
+def test_without_an_observer_no_lease_is_reported(
     store: MemoryStore,
     clock: VirtualClock,
     observer: RecordingObserver,

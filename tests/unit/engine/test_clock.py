@@ -24,7 +24,7 @@ class ToldClock:
         return 12.5
 
 
-def test_a_clock_that_keeps_its_promise_is_told_as_it_is() -> None:
+def test_the_times_of_a_monotonic_clock_are_returned_unchanged() -> None:
     clock = SteadyClock(ToldClock(5, 5, 7, 1_000))
     assert [clock.monotonic_ns() for _ in range(3)] == [5, 7, 1_000]
     assert clock.wall_seconds() == 12.5

@@ -104,7 +104,7 @@ def test_a_pause_comes_from_any_thread(admission: Admission) -> None:
     thread.join()
 
 
-def test_what_waited_in_a_loop_that_has_closed_is_given_back() -> None:
+def test_demands_of_a_closed_event_loop_are_given_back() -> None:
     given_back: list[str] = []
     waiters = Waiters(lambda _pool: None, lambda lease_id, _demand: given_back.append(lease_id))
     loop = VirtualTimeLoop(VirtualClock())

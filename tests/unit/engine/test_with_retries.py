@@ -107,7 +107,7 @@ def test_five_attempts_in_all_then_the_last_failure_as_cause(clock: VirtualClock
     assert clock.elapsed_s == 30.0, "no wait after the last attempt"
 
 
-def test_one_attempt_is_allowed_to_be_all(clock: VirtualClock) -> None:
+def test_a_single_attempt_may_be_the_maximum(clock: VirtualClock) -> None:
     with pytest.raises(RetriesExhausted) as raised:
         run(Upstream(clock, OVERLOADED), clock, RetryPolicy(max_attempts=1))
     assert (raised.value.attempts, raised.value.elapsed_seconds) == (1, 0.0)

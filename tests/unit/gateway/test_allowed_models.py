@@ -94,7 +94,7 @@ def test_a_model_that_cannot_be_read_is_refused(path: str, body: Any) -> None:
         ("/v1/skills", {"display_title": "x"}),
     ],
 )
-def test_what_names_allowed_models_or_none_passes_unchanged(path: str, body: Any) -> None:
+def test_requests_with_allowed_models_or_none_pass_unchanged(path: str, body: Any) -> None:
     answer, transport, refused = send(path, body)
     assert answer.status == 200
     assert not refused

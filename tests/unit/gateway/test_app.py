@@ -149,7 +149,7 @@ def test_dots_and_escapes_without_another_reading_pass(path: str) -> None:
         ("/v1/model/anthropic.claude-opus-4-8/invoke", "Amazon Bedrock"),
     ],
 )
-def test_a_path_that_the_api_does_not_have_is_told_so_here(path: str, says: str) -> None:
+def test_a_path_that_the_api_does_not_have_is_refused_here(path: str, says: str) -> None:
     answer, transport, _ = send("POST", path, body=MESSAGE)
     assert (answer.status, answer.json()["error"]["type"]) == (404, "not_found_error")
     assert says in answer.json()["error"]["message"]
@@ -225,7 +225,7 @@ def test_a_call_that_is_still_waiting_at_its_deadline_is_refused_and_told_when_t
     assert len(rig.observer.of(RefusedCall)) == 1
 
 
-def test_a_wait_in_vain_is_told_too() -> None:
+def test_a_wait_without_a_grant_is_reported_too() -> None:
     clock = VirtualClock()
     one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
     rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})

@@ -120,7 +120,7 @@ def costs(rig: Rig) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize(("stream", "output"), [(False, 100), (True, 0)])
 @pytest.mark.parametrize("ends_by", ["leaving", "deadline"])
-def test_what_is_given_up_before_it_begins_costs_its_prompt_and_no_stream(
+def test_a_call_that_is_given_up_before_it_begins_costs_its_prompt_only(
     *, stream: bool, output: int, ends_by: str
 ) -> None:
     clock = VirtualClock()

@@ -87,7 +87,7 @@ def test_a_stream_under_way_holds_no_header_fields() -> None:
     run_virtual(main(), clock)
 
 
-def test_what_is_sent_upstream_is_one_text() -> None:
+def test_the_request_that_is_sent_upstream_is_one_text() -> None:
     async def main() -> None:
         for limits in (RelayLimits(), WAITS_ALOUD):
             transport = FakeTransport([sse(MESSAGE_START + CONTENT)])
@@ -101,7 +101,7 @@ def test_what_is_sent_upstream_is_one_text() -> None:
     run_virtual(main(), clock)
 
 
-def test_a_call_lets_go_of_its_clients_header_fields_where_nobody_else_may_look_at_them() -> None:
+def test_a_call_drops_its_header_fields_unless_other_code_may_read_them() -> None:
     async def main(*, straight: bool) -> Any:
         server = OwnServer()
 

@@ -48,7 +48,7 @@ class TestWhatIsTold:
         report = LimitReport(DimensionReport(50), sent_ago_ns=2 * SECOND_NS)
         assert taught(Reply(headers=LIMIT)) == [report, Succeeded()]
 
-    def test_an_answer_without_limits_is_told_too(self) -> None:
+    def test_a_response_without_limits_is_reported_too(self) -> None:
         report = LimitReport(sent_ago_ns=2 * SECOND_NS, faults=(AnomalyKind.LIMITS_MISSING,))
         assert taught(Reply()) == [report, Succeeded()]
 
@@ -74,7 +74,7 @@ class TestWhatIsTold:
         assert taught(error(400, "invalid_request_error")) == []
 
 
-def test_what_an_answer_used_is_what_the_next_call_reserves() -> None:
+def test_the_next_call_reserves_the_usage_of_the_last_response() -> None:
     clock = VirtualClock()
     usage = b'{"type": "message", "usage": {"input_tokens": 70, "output_tokens": 30}}'
     rig = make_gateway(FakeTransport([Reply(chunks=(usage,))]), clock)
@@ -140,7 +140,7 @@ def test_the_input_is_charged_as_it_is_from_the_head_of_an_answer_on() -> None:
     assert run_virtual(available_meanwhile(), clock) == pytest.approx(300, abs=1)
 
 
-def test_nobody_is_let_in_by_what_a_429_gives_back() -> None:
+def test_units_that_a_429_gives_back_admit_no_call() -> None:
     clock = VirtualClock()
     throttled = error(429, "rate_limit_error", retry_after="20")
     rig = make_gateway(

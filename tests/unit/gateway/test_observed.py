@@ -263,14 +263,14 @@ def observed(situation: Situation) -> RecordingObserver:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=str)
-def test_all_is_told_once_and_where_it_happened(situation: Situation) -> None:
+def test_each_event_is_reported_once_and_in_its_scope(situation: Situation) -> None:
     observer = observed(situation)
     told = zip(observer.events, observer.heard_in, strict=True)
     assert [f"{scope}: {SUMMARIES[type(event)](event)}" for event, scope in told] == situation.told
     assert {event.pool for event in observer.events if not isinstance(event, Elsewhere)} == {"sonnet-5-5"}
 
 
-def test_what_was_estimated_is_told_beside_the_truth() -> None:
+def test_the_estimate_is_reported_beside_the_usage() -> None:
     observer = observed(SITUATIONS[0])
     (admitted,), (ended,) = observer.of(Admitted), observer.of(LeaseEnded)
     assert ended.reserved == admitted.cost

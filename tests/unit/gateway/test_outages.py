@@ -39,7 +39,7 @@ async def ask(rig: Rig, seconds: float) -> Answer:
 
 
 @pytest.mark.parametrize("failure", [DOWN, error(500, "api_error"), unreachable()])
-def test_twenty_seconds_cost_nobody_his_answer_who_has_a_minute(failure: Reply | Exception) -> None:
+def test_an_outage_of_twenty_seconds_fails_no_call_that_has_a_minute(failure: Reply | Exception) -> None:
     clock = VirtualClock()
     transport = FailingTransport(clock, 10.0, 30.0, failure)
     rig = make_gateway(transport, clock)
@@ -66,7 +66,7 @@ def test_twenty_seconds_cost_nobody_his_answer_who_has_a_minute(failure: Reply |
     assert sum(30 <= at < 35 for at in transport.sent) > 100, "full speed soon after"
 
 
-def test_a_call_that_never_reached_the_upstream_is_told_of_the_outage() -> None:
+def test_a_call_that_never_reached_the_upstream_gets_an_error_that_names_the_outage() -> None:
     clock = VirtualClock()
     transport = FailingTransport(clock, 0.0, 1_000.0)
     rig = make_gateway(transport, clock)
@@ -167,7 +167,7 @@ def test_a_call_whose_time_ends_while_it_is_connecting_ends_with_it(
     ],
 )
 @pytest.mark.parametrize("failure", [DOWN, unreachable()])
-def test_a_lookup_is_told_of_an_outage_after_a_minute(
+def test_a_lookup_gets_the_error_of_an_outage_after_a_minute(
     method: str, path: str, headers: dict[str, str], seconds: float, failure: Reply | Exception
 ) -> None:
     clock = VirtualClock()

@@ -56,7 +56,7 @@ def queued(answers: list[Answer]) -> list[float]:
     return [int(answer.headers["x-tidegate-queue-ms"]) / 1_000 for answer in answers]
 
 
-def test_requests_wait_for_the_callers_own_rate_and_nobody_else_does() -> None:
+def test_only_requests_of_the_caller_wait_for_its_own_rate() -> None:
     calls = Calls(requests_per_minute=6)  # a bucket of ten seconds holds one request
     own = [calls.send() for _ in range(3)]
     waits = queued(calls.answers(*own, *[calls.send("f") for _ in range(3)]))

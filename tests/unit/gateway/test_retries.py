@@ -153,7 +153,7 @@ def test_an_upstream_that_cannot_be_reached_is_said_to_be_so() -> None:
     assert [attempt.status for attempt in rig.observer.of(AttemptFinished)] == ["error", "error"]
 
 
-def test_when_time_runs_out_before_a_further_attempt_is_sent_the_answer_tells_what_an_earlier_one_met() -> None:
+def test_the_error_at_the_deadline_names_the_failure_of_the_earlier_attempt() -> None:
     late = UpstreamUnreachable("no time was left", may_have_been_accepted=False, out_of_time=True)
     answer, *_ = post([unreachable(), late])
     assert (answer.status, answer.json()["error"]["message"]) == (502, "no response from the upstream: told")

@@ -156,7 +156,7 @@ def test_no_time_to_wait_for_quota_is_refused() -> None:
     assert caught.value.cause is Cause.DEADLINE
 
 
-def test_waiting_for_quota_is_told_with_its_prediction_and_counted() -> None:
+def test_a_wait_for_quota_is_reported_with_its_prediction_and_counted() -> None:
     seen: list[Progress] = []
     claude = SimulatedClaude(config=RateLimitConfig(requests_per_minute=60, burst_limit=1))
     ask(claude)

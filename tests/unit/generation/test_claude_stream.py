@@ -21,7 +21,7 @@ from tidegate.core.domain.events import (
 from tidegate.generation.request import Progress, Tally, TextReceived
 
 
-def test_text_so_far_is_told_at_most_four_times_a_second() -> None:
+def test_text_is_reported_at_most_four_times_a_second() -> None:
     seen: list[Progress] = []
     headers = {"content-type": "text/event-stream"}
     transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=SlowStream()))

@@ -60,9 +60,7 @@ def twice(data: bytes) -> bytes:
     ],
     ids=["gzip", "gzip twice", "deflate", "empty members"],
 )
-def test_what_stands_for_too_much_is_given_up_after_a_bounded_part(
-    codings: list[str], packed: Callable[[], bytes]
-) -> None:
+def test_decompression_of_too_much_stops_after_a_bounded_part(codings: list[str], packed: Callable[[], bytes]) -> None:
     data = packed()
     seen: list[int] = []
     with pytest.raises(ValueError, match="the body decompresses to more than 64 times its size"):

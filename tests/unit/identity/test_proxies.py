@@ -56,7 +56,7 @@ def test_a_trusted_proxy_names_the_client(values: list[str], client: str | None)
     assert PROXIES.client("127.0.0.1", forwarded_for(*values)) == client
 
 
-def test_other_forwarded_fields_of_a_trusted_proxy_name_nobody() -> None:
+def test_other_forwarded_fields_of_a_trusted_proxy_give_no_client() -> None:
     assert PROXIES.client("127.0.0.1", [(b"forwarded", b"for=127.0.0.1"), (b"x-real-ip", b"127.0.0.1")]) is None
 
 

@@ -40,7 +40,7 @@ def test_stored_keys_identify_callers_and_admins_beside_configured_ones(store: F
     ]
 
 
-def test_once_there_are_keys_nobody_calls_without_one(store: FakeKeyStore) -> None:
+def test_with_stored_keys_calls_without_a_key_are_denied(store: FakeKeyStore) -> None:
     identifier = Identifier((), store)
     assert refused(identifier, None) is Cause.UNAUTHENTICATED
     assert refused(identifier, "another-key") is Cause.UNAUTHENTICATED

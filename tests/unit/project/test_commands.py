@@ -64,7 +64,7 @@ def test_the_build_tools_are_those_of_the_image() -> None:
 
 
 @pytest.mark.parametrize("python", ["false", "no-such-python"])
-def test_an_unfit_python_is_told_in_one_sentence(python: str) -> None:
+def test_an_unfit_python_is_reported_in_one_sentence(python: str) -> None:
     made = _make(
         "--assume-new=pyproject.toml", ".venv/.elsewhere/.runnable", "VENV=.venv/.elsewhere", f"PYTHON={python}"
     )

@@ -104,7 +104,7 @@ def test_the_exit_code_tells_of_a_miss(
     assert f"{1 - status} of 1 figures are as expected" in printed
 
 
-def test_a_missing_dependency_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_dependency_is_reported_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "services.dsl_generator.rate_limiter", None)
     monkeypatch.setattr(sys, "path", list(sys.path))
     spec = importlib.util.spec_from_file_location("rate_limiting_script", _SCRIPT)

@@ -70,7 +70,7 @@ def test_a_step_that_comes_again_changes_nothing(fold: Fold, pools: Pools) -> No
     assert pools.snapshot(None, 0) == before
 
 
-def test_what_is_new_in_a_batch_that_comes_again_is_applied(fold: Fold, pools: Pools) -> None:
+def test_the_new_steps_of_a_repeated_batch_are_applied(fold: Fold, pools: Pools) -> None:
     fold.fold(Batch("a", 1, (Reserve("a-1", ONE),)), 0)
     folded = fold.fold(Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE))), 0)
     assert folded.number == 2
@@ -142,7 +142,7 @@ def test_every_other_step_reaches_its_pool(fold: Fold, pools: Pools) -> None:
     assert refused == Refused(Cause.CALLER_LIMIT, 59 * S, limit="requests_per_minute")
 
 
-def test_a_new_cost_counts_for_a_waiter_and_for_nobody_else(fold: Fold, pools: Pools) -> None:
+def test_a_new_cost_counts_for_its_waiter_only(fold: Fold, pools: Pools) -> None:
     tokens = PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(600, 10)}, AdaptiveSettings())
     ten, five = (structs.replace(ONE, cost=Cost(1, units)) for units in (10, 5))
     fold.fold(Batch("a", 1, (Configure("p", tokens), Reserve("a-1", ten), Reserve("a-2", ten))), 0)

@@ -95,7 +95,7 @@ class TestTakingAtOnce:
         assert store.snapshot_now("p") == before
         assert changes == []
 
-    def test_nobody_overtakes_who_waits(self, store: MemoryStore, clock: VirtualClock) -> None:
+    def test_waiters_are_not_overtaken(self, store: MemoryStore, clock: VirtualClock) -> None:
         assert store.try_admit("", ONE)
         store.reserve_now("waits", ONE)
         clock.advance(3)
@@ -161,7 +161,7 @@ def test_configuring_admits_in_the_same_step(store: MemoryStore) -> None:
     assert changes == [Change("p", ("b",), (RateChanged("p", Dimension.REQUESTS, 20, None, "configured"),))]
 
 
-def test_withdrawing_tells_when_the_next_may_fit(store: MemoryStore) -> None:
+def test_withdrawing_returns_when_the_next_may_fit(store: MemoryStore) -> None:
     for lease_id in ("a", "b", "c"):
         store.reserve_now(lease_id, ONE)
     changes = heard_by(store)

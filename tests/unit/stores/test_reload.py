@@ -53,7 +53,7 @@ def test_a_pool_without_an_entry_follows_the_other_settings(clock: VirtualClock)
     assert store.settings_now("later") == requests(600)
 
 
-def test_the_caps_of_a_queue_refuse_nobody_who_waits_already(clock: VirtualClock) -> None:
+def test_new_caps_of_a_queue_refuse_no_present_waiter(clock: VirtualClock) -> None:
     store = MemoryStore(clock, {"p": requests(6, caps=5)})
     assert [type(store.reserve_now(str(number), ONE)) for number in range(4)] == [Granted, Wait, Wait, Wait]
     store.reload({"p": requests(6, caps=1)}, PoolSettings())

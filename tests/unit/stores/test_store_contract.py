@@ -76,7 +76,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[ProcessStore, Wai
 Run = Callable[[Callable[[ProcessStore, Waits, str], Awaitable[None]]], None]
 
 
-def test_what_does_not_fit_waits_in_order_and_is_granted_by_a_change(run: Run) -> None:
+def test_demands_that_do_not_fit_wait_in_order_until_a_change_grants_them(run: Run) -> None:
     async def test(store: ProcessStore, waits: Waits, name: str) -> None:
         assert await store.reserve(f"{name}-1", ONE) == GRANTED
         assert await store.reserve(f"{name}-2", ONE) == GRANTED

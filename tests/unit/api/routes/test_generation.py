@@ -241,7 +241,7 @@ def test_a_bad_key_of_the_service_is_not_the_clients_fault(services: Services) -
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_failed_generation_tells_what_it_took(*, stream: bool) -> None:
+def test_a_failed_generation_reports_its_usage(*, stream: bool) -> None:
     observer = RecordingObserver()
     services = make_services(observer=observer)
     generator(services).error = GenerationError("invalid", "no valid document", ["do: missing"])
@@ -284,7 +284,7 @@ def test_yaml_is_what_an_accept_header_prefers(services: Services, accept: str, 
     assert kind == ("application/yaml" if is_yaml else "application/json")
 
 
-def test_an_unforeseen_error_is_a_500_that_tells_nothing(services: Services) -> None:
+def test_an_unexpected_error_is_a_500_without_details(services: Services) -> None:
     generator(services).error = RuntimeError("secret detail")
     answer = Answer()
     with pytest.raises(RuntimeError):  # the server logs it
@@ -296,7 +296,7 @@ def test_an_unforeseen_error_is_a_500_that_tells_nothing(services: Services) -> 
     assert answer.headers["x-tidegate-request-id"] == "req_1"
 
 
-def test_a_stream_tells_every_step_and_ends_with_the_answer(services: Services) -> None:
+def test_a_stream_reports_every_step_and_ends_with_the_document(services: Services) -> None:
     generator(services).progress = [
         WaitPredicted("default", 3.0),
         AttemptStarted(1, "claude-sonnet-5-5"),
@@ -340,7 +340,7 @@ def test_a_stream_that_fails_ends_with_the_problem(services: Services) -> None:
     assert (problem["status"], problem["cause"], problem["request_id"]) == (429, "queue_full", "req_1")
 
 
-def test_an_unforeseen_failure_in_a_stream_is_told_and_logged(
+def test_an_unexpected_failure_in_a_stream_is_reported_and_logged(
     services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     generator(services).error = RuntimeError("secret detail")

@@ -252,7 +252,7 @@ def test_with_callers_the_status_is_for_callers_and_administrators() -> None:
 
 
 @pytest.mark.parametrize("forwarded", [{}, {"x-forwarded-for": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}])
-def test_behind_a_proxy_nobody_configures_without_a_key(forwarded: dict[str, str]) -> None:
+def test_behind_a_proxy_configuring_needs_a_key(forwarded: dict[str, str]) -> None:
     """A proxy on this machine with nginx's defaults: a loopback peer, a loopback `Host`, no forwarded fields."""
     caller = CallerSettings(name="web", key_sha256=key_hash("caller-key"))
     answer = ask(make_services(Settings(callers=(caller,))), "POST", CONFIGURE, {"burst_limit": 3}, headers=forwarded)

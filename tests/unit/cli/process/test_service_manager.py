@@ -104,7 +104,7 @@ def test_the_watchdog_is_pinged_at_half_its_interval_unless_the_loop_is_blocked(
     run_virtual(main(), clock)
 
 
-def test_a_socket_that_nobody_reads_is_one_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_socket_without_a_reader_is_one_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     path = str(tmp_path / "notify")
     manager = ServiceManager(path)

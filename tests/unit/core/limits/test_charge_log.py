@@ -29,7 +29,7 @@ def test_without_charges_it_is_refilled_up_to_the_capacity(log: ChargeLog) -> No
     assert replay(log, 20, 0, 30 * S) == Replay(100, 0, 0)
 
 
-def test_what_was_charged_since_then_is_gone(log: ChargeLog) -> None:
+def test_charges_since_the_report_are_subtracted(log: ChargeLog) -> None:
     log.add(30, 1 * S)
     log.add(15, 2 * S)
     assert replay(log, 50, 0, 3 * S) == Replay(35, 45, 0)
@@ -43,7 +43,7 @@ def test_all_that_was_charged_at_about_that_moment_is_near(log: ChargeLog) -> No
     assert (told.later, told.near) == (16, 14)
 
 
-def test_what_a_full_bucket_lost_in_between_is_not_counted(log: ChargeLog) -> None:
+def test_refill_that_a_full_bucket_lost_is_not_counted(log: ChargeLog) -> None:
     log.add(50, 10 * S)
     assert replay(log, 90, 0, 10 * S).level == 50, "full after 1 s: a sum would say 140"
 
@@ -54,7 +54,7 @@ def test_a_debt_refills_like_anything_else(log: ChargeLog) -> None:
     assert replay(log, 0, 0, 9 * S).level == 10
 
 
-def test_what_was_charged_before_is_in_the_figure(log: ChargeLog) -> None:
+def test_charges_before_the_report_are_included_in_it(log: ChargeLog) -> None:
     log.add(30, S)
     assert replay(log, 50, 2 * S, 2 * S) == Replay(50, 0, 0)
 
@@ -67,7 +67,7 @@ def test_requests_within_20_ms_may_have_overtaken_each_other(
     assert replay(log, 50, S, 2 * S)[1:] == (later, near)
 
 
-def test_what_was_given_back_counts_as_well(log: ChargeLog) -> None:
+def test_units_that_were_given_back_count_as_well(log: ChargeLog) -> None:
     log.add(40, S)
     log.add(-30, 2 * S)
     assert replay(log, 50, 0, 2 * S) == Replay(60, 10, 0)

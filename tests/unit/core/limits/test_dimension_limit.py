@@ -267,7 +267,7 @@ def test_a_request_as_large_as_the_bucket_waits_until_that_is_surely_full() -> N
     assert not made.fits(9_000, 5_400_000_000)
 
 
-def test_of_a_bucket_that_the_upstream_tells_the_margin_is_never_used() -> None:
+def test_the_margin_of_a_reported_bucket_is_never_used() -> None:
     made = limit()
     learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
     assert made.margin_micro == 80 * MICRO
@@ -287,7 +287,7 @@ def test_a_charge_is_corrected_later() -> None:
 
 
 class TestSearching:
-    def test_a_searched_rate_stands_in_for_one_that_is_told(self) -> None:
+    def test_a_searched_rate_is_the_limit_until_it_is_withdrawn(self) -> None:
         made = limit()
         made.search(20.0, 0)
         assert levels(made) == (1_200, 5, 5, "adaptive")
@@ -321,7 +321,7 @@ class TestSearching:
         made.forget_report(0)
         assert levels(made) == (120, 1, 1, "adaptive"), "as long as it lasts"
 
-    def test_a_429_leaves_no_margin_in_what_nobody_tells(self) -> None:
+    def test_a_429_leaves_no_margin_in_a_limit_that_is_not_reported(self) -> None:
         made = limit()
         made.search(20.0, 0)
         made.overrun(0)

@@ -230,7 +230,7 @@ STEPS = st.tuples(
 
 
 @given(st.sampled_from(Dimension), st.lists(STEPS, max_size=40))
-def test_whatever_is_reported_some_rate_is_left_and_the_level_within_its_capacity(
+def test_for_any_report_the_rate_is_positive_and_the_level_within_its_capacity(
     dimension: Dimension, steps: list[tuple[int, int, tuple[int, int, int] | None]]
 ) -> None:
     made, now_ns = begun(3_000, dimension), 0

@@ -173,7 +173,7 @@ class TestOthers:
         made.observe(DimensionReport(9_000, 3_000), 0, 0, 15 * S)
         assert made.snapshot(15 * S).effective_per_minute == 9_000
 
-    def test_are_forgotten_with_a_limit_that_is_told_no_more(self) -> None:
+    def test_are_forgotten_when_their_limit_is_no_longer_reported(self) -> None:
         made = self.shared()
         made.forget_report(15 * S)
         made.search(2.0, 15 * S)

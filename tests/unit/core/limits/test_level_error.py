@@ -65,7 +65,7 @@ class TestMargin:
     def test_none_before_the_first_report(self) -> None:
         assert LevelError().margin(CAPACITY, 100) == 0
 
-    def test_none_when_another_limit_is_told(self, level_error: LevelError) -> None:
+    def test_none_when_another_limit_is_reported(self, level_error: LevelError) -> None:
         level_error.clear()
         assert level_error.margin(CAPACITY, 100) == 0
 

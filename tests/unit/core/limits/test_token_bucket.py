@@ -38,7 +38,7 @@ def test_never_fuller_than_full(bucket: TokenBucket) -> None:
     assert bucket.level_micro(3_600 * S) == CAPACITY
 
 
-def test_one_that_is_filled_is_full_and_refilled_as_before(bucket: TokenBucket) -> None:
+def test_a_filled_bucket_is_full_and_refills_at_the_same_rate(bucket: TokenBucket) -> None:
     bucket.charge(CAPACITY)
     bucket.fill(S)
     bucket.charge(3 * ONE)
@@ -117,7 +117,7 @@ def test_the_time_that_much_takes_to_come_is_not_bounded_by_the_capacity(micro: 
     assert TokenBucket(60, 100, now_ns=0, level_micro=90).refill_ns(micro, 0) == refill_ns
 
 
-def test_what_fits_now_waits_for_nothing() -> None:
+def test_a_cost_that_fits_now_does_not_wait() -> None:
     assert [TokenBucket(60, 100, 0, level_micro=50).wait_ns(micro, 0) for micro in (49, 50)] == [0, 0]
 
 

@@ -144,7 +144,7 @@ def test_a_line_that_says_no_usage_is_passed_over(line: bytes) -> None:
     assert downloads.used == [("claude-sonnet-5-5", USED)] * 2
 
 
-def test_what_cannot_be_has_no_price_and_a_model_that_is_no_name_has_none() -> None:
+def test_impossible_usage_and_invalid_model_names_have_no_price() -> None:
     downloads = Downloads()
     downloads.get(result(1, {"input_tokens": 10**12, "output_tokens": 3}, 7))
     assert downloads.used == [("", Usage(0, 3, batch=True))]
@@ -158,7 +158,7 @@ def test_a_compressed_download_is_read_from_a_copy() -> None:
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br"])
-def test_one_that_cannot_be_read_passes_all_the_same(coding: bytes) -> None:
+def test_results_in_an_unreadable_coding_count_nothing(coding: bytes) -> None:
     downloads = Downloads()
     downloads.get(result(1), result(2), fields=(*JSONL, (b"content-encoding", coding)))
     assert downloads.used == []
@@ -180,7 +180,7 @@ def test_nothing_else_is_read(options: Any) -> None:
     assert downloads.events == []
 
 
-def test_a_line_that_is_too_long_is_held_by_nobody() -> None:
+def test_a_line_that_is_too_long_is_not_buffered() -> None:
     lines, most = Lines(), 4 * 1024 * 1024
     assert list(lines.feed(b"x" * most)) == []
     assert list(lines.feed(b"\n" + b"x" * (most + 1))) == [b"x" * most]

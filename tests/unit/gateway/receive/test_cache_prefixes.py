@@ -91,7 +91,7 @@ def test_a_beginning_is_no_longer_than_what_was_sent() -> None:
 
 @pytest.mark.parametrize("content", [7, "text", ["text"], {"type": "text"}, [None], "\ud800"])
 @pytest.mark.parametrize("where", ["tools", "system", "messages", "content"])
-def test_what_the_upstream_will_reject_is_read_all_the_same(where: str, content: object) -> None:
+def test_a_body_that_the_upstream_will_reject_is_still_read(where: str, content: object) -> None:
     wrong = {"messages": [{"content": content}]} if where == "content" else {"messages": [7], where: content}
     read = read_message(json.dumps({**wrong, **MARKER}).encode())
     assert all(not prefix.marked for prefix in read.prefixes[:-1])
@@ -142,7 +142,7 @@ def test_a_marker_among_many_stays_what_it_is() -> None:
         '{"type":"text",' + " " * 2_000 + '"cache_control":{}}',
     ],
 )
-def test_a_marker_in_whatever_spelling_marks(block: str) -> None:
+def test_a_marker_is_recognized_in_each_spelling(block: str) -> None:
     (prefix,) = read_message(f'{{"system":[{block}]}}'.encode()).prefixes
     assert prefix.marked
     assert len('{"type":"text"}') <= prefix.text_bytes <= len(block)

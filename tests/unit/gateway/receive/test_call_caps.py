@@ -37,7 +37,7 @@ def told(answers: list[Answer]) -> list[str]:
     return [answer.headers.get("x-tidegate-cause", str(answer.status)) for answer in answers]
 
 
-def test_one_call_more_than_may_be_under_way_is_refused_and_all_are_let_in_again_afterwards() -> None:
+def test_a_call_above_the_cap_is_refused_until_other_calls_have_ended() -> None:
     answers, rig = at_once(["team-a", "team-b", "team-a", "nobody"], RelayLimits(calls=2))
     assert told(answers) == ["200", "200", "queue_full", "queue_full", "unauthenticated", "200", "200"]
     refused = answers[2]
@@ -66,7 +66,7 @@ def test_bodies_that_wait_hold_so_many_bytes_at_most_in_all_and_all_are_given_ba
     assert (rig.gateway._caps._bytes, rig.gateway._caps._bytes_by_caller) == (0, {})
 
 
-def test_one_callers_bodies_hold_so_many_bytes_at_most() -> None:
+def test_the_bytes_of_the_bodies_of_one_caller_are_capped() -> None:
     limits = RelayLimits(body_bytes=0, body_bytes_per_caller=SIZE)
     answers, rig = at_once(["team-a", "team-a", "team-b"], limits)
     assert told(answers) == ["200", "caller_limit", "200", "200", "200"]

@@ -89,7 +89,7 @@ def test_the_end_of_a_long_pdf_is_read_too_with_slashes_that_are_escaped() -> No
     assert asyncio.run(request.read_message(body.replace("/", "\\/").encode())).size.pages == 2
 
 
-def test_what_a_tool_returned_is_looked_through() -> None:
+def test_media_in_tool_results_are_counted() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": [base64(gif(200, 200)), elsewhere("image", "url")]}
     assert size(result) == PromptSize(image_tokens=64, unsized_images=1)
 
@@ -128,14 +128,14 @@ def test_no_tools_bring_none(nothing: dict[str, Any]) -> None:
         {"type": "document", "source": {"type": "base64", "data": "ä="}},
     ],
 )
-def test_what_the_upstream_will_reject_is_read_all_the_same(block: dict[str, Any]) -> None:
+def test_a_body_that_the_upstream_will_reject_is_still_read(block: dict[str, Any]) -> None:
     body = json.dumps({"messages": [{"content": [block, 7, None]}, 8], "model": MODEL}).encode()
     read = asyncio.run(request.read_message(body)).size
     assert read.unsized_images <= 1
     assert read._replace(text_bytes=0, unsized_images=0) == PromptSize()
 
 
-def test_what_is_nested_beyond_reason_is_text() -> None:
+def test_content_that_is_nested_too_deeply_counts_as_text() -> None:
     block = elsewhere("image", "url")
     for _ in range(7):
         block = {"type": "tool_result", "content": [block]}

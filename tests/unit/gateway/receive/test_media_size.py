@@ -26,7 +26,7 @@ def test_width_and_height_come_first(image: bytes) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES.keys())
-def test_a_beginning_that_is_too_short_tells_nothing_or_the_same(image: bytes) -> None:
+def test_a_truncated_beginning_gives_the_same_size_or_none(image: bytes) -> None:
     assert {image_pixels(image[:length]) for length in range(min(len(image), 400))} <= {None, (640, 480)}
 
 

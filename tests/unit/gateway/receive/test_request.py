@@ -40,7 +40,7 @@ def test_fast_mode_is_read(speed: bytes, is_fast: bool, filler: bytes) -> None: 
     "body",
     [b"{}", b'{"model": 5, "max_tokens": "9", "stream": 1}', b'{"model": null, "max_tokens": -1, "stream": "true"}'],
 )
-def test_what_the_upstream_will_refuse_is_not_judged_here(body: bytes) -> None:
+def test_values_that_the_upstream_will_refuse_are_accepted(body: bytes) -> None:
     assert read_message(body) == MessageRequest("", None, PromptSize(len(body)))
 
 
@@ -188,7 +188,7 @@ def test_behind_a_long_text_all_is_read_as_it_is_behind_a_short_one(
 
 
 @pytest.mark.parametrize("text", [b"", b"x" * 10_000], ids=["short", "long"])
-def test_what_is_no_utf_8_is_refused_where_the_prompt_is_looked_through(text: bytes) -> None:
+def test_a_body_that_is_not_utf_8_is_refused_if_its_prompt_is_examined(text: bytes) -> None:
     body = b'{"model": "m", "cache_control": {"type": "ephemeral"}, "messages": [{"content": "%s\xff"}]}' % text
     with pytest.raises(InvalidCall, match=r"not valid JSON: .*(UTF-8|utf-8)"):
         read_message(body)
@@ -205,7 +205,7 @@ def test_behind_a_long_text_what_has_another_shape_is_passed_over(wrong: dict[st
 
 
 @given(data=st.binary(max_size=60) | st.text('{}[]",:\\a1 ').map(str.encode))
-def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+def test_any_body_is_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(InvalidCall):
         read_message(b'{"cache_control":1,"messages":' + data)
 
@@ -249,7 +249,7 @@ def test_of_a_long_body_of_many_objects_only_the_fields_beside_them_are_read(fil
     ],
     ids=["commas", "backslashes in a row", "brackets", "quotes", "backslashes", "backslashes and quotes"],
 )
-def test_the_model_is_read_whatever_a_text_is_made_of(text: bytes) -> None:
+def test_the_model_is_read_beside_any_text(text: bytes) -> None:
     body = b'{"model": "m", "messages": [{"role": "user", "content": "%s"}], "max_tokens": 7, "stream": true}' % text
     had, read = asyncio.run(turns_during(request.read_message(body)))
     assert read == MessageRequest("m", 7, PromptSize(len(body)), stream=True)
@@ -359,7 +359,7 @@ def test_a_body_that_is_no_json_object_is_refused_with_the_reason(body: bytes, p
         b'{\n"cache_control": 1,\n}',
     ],
 )
-def test_what_is_no_json_is_refused_in_the_words_of_the_api(body: bytes) -> None:
+def test_a_body_that_is_not_json_gets_the_error_of_the_api(body: bytes) -> None:
     with pytest.raises(ApiError) as upstream:
         parse_json(body)
     with pytest.raises(InvalidCall) as ours:

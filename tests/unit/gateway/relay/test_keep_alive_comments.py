@@ -138,7 +138,7 @@ def test_an_attempt_at_a_stream_does_not_take_all_the_time_that_it_may_wait_for_
     assert (clock.elapsed_s, answer.events()[0][1]["error"]["type"]) == (600, "api_error")
 
 
-def test_one_that_need_not_wait_is_sent_none() -> None:
+def test_a_call_that_does_not_wait_gets_no_comments() -> None:
     answer, *_ = ask(STREAM, head_after_seconds=14)
     assert (answer.body, answer.headers["content-type"]) == (STREAMED, "text/event-stream; charset=utf-8")
 

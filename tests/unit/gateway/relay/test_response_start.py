@@ -72,7 +72,7 @@ def test_in_the_end_all_has_been_read_and_handed_on(events: list[bytes], cuts: l
     assert learned(answer.reader) == learned(at_once)
 
 
-def test_what_comes_behind_the_first_content_is_read_when_somebody_asks() -> None:
+def test_the_rest_after_the_first_content_is_read_on_demand() -> None:
     stream = MESSAGE_START + CONTENT * 200
     clock = VirtualClock()
 

@@ -68,7 +68,7 @@ def test_an_ipv6_address_is_excepted_by_its_network() -> None:
     "value",
     ["https://proxy:1", "socks5://proxy:1", "http://", "http://u:secret@proxy:x", "http://proxy/path", "http://p/?q"],
 )
-def test_what_is_no_http_proxy_is_refused_without_its_secrets(value: str) -> None:
+def test_the_error_for_a_proxy_of_another_kind_has_no_secrets(value: str) -> None:
     with pytest.raises(
         ConfigurationError, match=r"HTTPS_PROXY: got .* allowed is the http:// URL of a proxy"
     ) as caught:

@@ -148,7 +148,7 @@ def test_a_body_of_unknown_length_comes_in_chunks() -> None:
     assert client.written[1:] == [b"1\r\nd\r\n0\r\n\r\n"]
 
 
-def test_an_older_client_is_told_the_end_by_the_end_of_the_connection() -> None:
+def test_an_older_client_sees_the_end_of_a_body_by_the_closed_connection() -> None:
     client = answering(start(), part(b"abc"), version="1.0")
     assert client.written == [b"HTTP/1.1 200 OK\r\ndate: now\r\nconnection: close\r\n\r\nabc"]
     assert client.told == ["over", "left"]

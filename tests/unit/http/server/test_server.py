@@ -37,11 +37,11 @@ def test_an_ipv6_address_stands_in_brackets(host: str) -> None:
     assert url_of(cast("socket.socket", BoundSocket(host, 8080, 0, 0))) == "http://[::1]:8080"
 
 
-def test_the_application_is_told_at_once_that_its_client_has_left() -> None:
+def test_the_application_gets_the_disconnect_at_once() -> None:
     asyncio.run(_leave(before_anybody_asks=False))
 
 
-def test_an_application_that_asks_late_is_told_that_its_client_has_left() -> None:
+def test_an_application_that_receives_late_gets_the_disconnect() -> None:
     asyncio.run(_leave(before_anybody_asks=True))
 
 

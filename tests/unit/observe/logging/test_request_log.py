@@ -98,7 +98,7 @@ def test_a_call_is_one_line() -> None:
     ]
 
 
-def test_what_is_not_known_is_not_there() -> None:
+def test_unknown_fields_are_omitted() -> None:
     stream, log = opened()
 
     log.log(RequestFinished("/v1/messages", "", Caller("a"), "refused", 0, status=429, cause=Cause.QUEUE_FULL))
@@ -108,7 +108,7 @@ def test_what_is_not_known_is_not_there() -> None:
     assert not {"input_tokens", "trace_id", "upstream_request_id"} & line.keys()
 
 
-def test_what_never_became_a_call_is_a_line_too() -> None:
+def test_a_refused_head_has_a_line() -> None:
     stream, log = opened()
 
     log.log(HeadRefused(431, "192.0.2.7", "tg_1"))
@@ -223,7 +223,7 @@ def test_other_peoples_loggers_stay_at_warning() -> None:
     assert [line["level"] for line in lines(stream)] == ["warning"]
 
 
-def test_an_error_is_told_without_what_it_may_quote() -> None:
+def test_an_error_is_logged_without_its_text() -> None:
     stream, _ = opened()
 
     def fail() -> None:
@@ -244,7 +244,7 @@ def test_an_error_is_told_without_what_it_may_quote() -> None:
     assert "secret" not in stream.getvalue()
 
 
-def test_an_error_of_the_system_is_told_with_its_reason() -> None:
+def test_an_error_of_the_system_is_logged_with_its_reason() -> None:
     stream, _ = opened()
 
     try:
@@ -282,7 +282,7 @@ def test_lines_wait_a_moment_to_be_written_together() -> None:
     asyncio.run(main())
 
 
-def test_a_line_tells_when_its_call_ended_not_when_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_has_the_time_at_which_its_call_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, log = opened()
 
     async def main() -> None:
@@ -334,7 +334,7 @@ def test_values_that_only_python_can_encode_are_logged() -> None:
 
 
 @pytest.mark.parametrize("model", ["modèle", "\ud800"])
-def test_a_call_s_line_is_ascii_whatever_its_model_is_called(model: str) -> None:
+def test_the_line_of_a_call_is_ascii_for_any_name_of_a_model(model: str) -> None:
     stream, log = opened()
 
     log.log(replace(CALL, model=model))

@@ -117,7 +117,7 @@ def test_prometheus_sees_a_new_series_at_zero_before_it_counts(registry: Collect
     assert service.seen() == 10
 
 
-def test_what_comes_between_the_start_and_the_first_scrape_is_an_increase_too(registry: CollectorRegistry) -> None:
+def test_events_before_the_first_scrape_are_an_increase(registry: CollectorRegistry) -> None:
     service = Watched(registry)
     service.spend("claude-sonnet-5-5")
     assert [service.seen(), service.seen()] == [0, 2]

@@ -47,7 +47,7 @@ def test_a_changed_limit_grants_at_its_new_rate() -> None:
     assert scraped.granted() == 600
 
 
-def test_what_was_granted_stays_when_the_limit_is_unknown_again() -> None:
+def test_the_granted_quota_stays_when_the_limit_is_unknown_again() -> None:
     scraped = Scraped()
     scraped.granted()
     scraped.clock.advance(60)

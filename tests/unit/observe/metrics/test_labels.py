@@ -37,7 +37,7 @@ def test_an_empty_value_cannot_be_earned() -> None:
     assert pools.label("") == NONE
 
 
-def test_the_stand_ins_are_nobodys_own_label() -> None:
+def test_placeholder_labels_are_not_own_labels() -> None:
     pools = LabelSet(["default", OTHER], max_added=9)
 
     assert pools.has_own_label("default")

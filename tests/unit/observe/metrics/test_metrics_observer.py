@@ -255,7 +255,7 @@ def test_workflows_and_fallbacks(bench: Bench) -> None:
     assert bench.value("fallbacks_total", reason="truncated") == 1
 
 
-def test_an_event_that_no_metric_tells_of_is_ignored(bench: Bench) -> None:
+def test_an_event_without_a_metric_is_ignored(bench: Bench) -> None:
     before = list(bench.registry.collect())
     bench.hear(Thawed(POOL))
 
@@ -340,7 +340,7 @@ def test_calls_that_nobody_answered(bench: Bench) -> None:
     assert bench.value("failed_calls_total", pool=POOL) == 4
 
 
-def test_what_is_turned_away_before_its_pool_is_known_has_no_duration(bench: Bench) -> None:
+def test_a_call_that_is_refused_before_its_pool_is_known_has_no_duration(bench: Bench) -> None:
     labels = {"route": "/v1/messages", "pool": "none"}
     bench.hear(RequestFinished("/v1/messages", "", TEAM, "refused", SECOND_NS))
     assert bench.value("requests_total", **labels, caller="team-a", outcome="refused") == 1

@@ -70,7 +70,7 @@ def test_queries_and_texts_of_errors_stay_here() -> None:
     assert not span.events
 
 
-def test_whoever_made_a_span_its_errors_lose_their_texts() -> None:
+def test_errors_of_all_spans_lose_their_texts() -> None:
     traces = Traces(VirtualClock())
     with (
         pytest.raises(ValueError, match="secret"),
@@ -83,7 +83,7 @@ def test_whoever_made_a_span_its_errors_lose_their_texts() -> None:
 
 
 @pytest.mark.parametrize("query", ["a=\xff", "a=\xc3\xa9&b=%20+1", "\xff" * 100])
-def test_a_query_that_is_no_text_harms_nobody(query: str) -> None:
+def test_a_query_that_is_not_text_does_no_harm(query: str) -> None:
     assert Traced().ask("GET", f"{STATUS}?{query}").status == 200
 
 

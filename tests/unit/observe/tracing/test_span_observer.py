@@ -93,7 +93,7 @@ def test_a_client_cannot_invent_names_or_fill_the_disk(traces: Traces) -> None:
     assert (asked.attributes or {})[MODEL] == "n" * 256
 
 
-def test_an_error_is_told_by_its_type_alone(traces: Traces) -> None:
+def test_an_error_is_recorded_by_its_type_only(traces: Traces) -> None:
     with pytest.raises(ZeroDivisionError), traces.tracing.scope(ScopeKind.GENERATE, {}):
         raise ZeroDivisionError("a secret prompt")
     (span,) = traces.spans()

@@ -34,7 +34,7 @@ def provider(monkeypatch: pytest.MonkeyPatch, sampler: str, argument: str = "") 
         ("parentbased_always_off", "", 0, 0),
     ],
 )
-def test_what_is_said_beforehand_is_what_the_sampler_says_of_the_span(
+def test_the_early_decision_equals_that_of_the_sampler(
     monkeypatch: pytest.MonkeyPatch, sampler: str, argument: str, least: int, most: int
 ) -> None:
     provided = provider(monkeypatch, sampler, argument)
@@ -53,7 +53,7 @@ def test_a_tenth_is_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1_700 < sampled < 2_300  # seven standard deviations
 
 
-def test_whether_one_is_sampled_says_nothing_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampling_decisions_are_independent(monkeypatch: pytest.MonkeyPatch) -> None:
     provided = provider(monkeypatch, "parentbased_traceidratio", "0.5")
     said = [provided.samples_next() for _ in range(20_000)]
     pairs = Counter(itertools.pairwise(said))

@@ -275,7 +275,7 @@ class TestLoss:
     ),
     st.lists(st.sampled_from(["settle", "release", "cancel", "wait"]), min_size=1, max_size=30),
 )
-def test_whatever_the_channel_loses_each_call_ends_and_nothing_is_left(faults: Faults, ends: list[str]) -> None:
+def test_each_call_ends_and_leaves_nothing_whatever_the_channel_loses(faults: Faults, ends: list[str]) -> None:
     """With a channel that loses, delays and repeats, all calls get an answer, and the limit holds."""
 
     async def main(on: Processes) -> None:

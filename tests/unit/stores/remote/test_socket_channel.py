@@ -63,7 +63,7 @@ def test_messages_arrive_whole_and_in_order() -> None:
     asyncio.run(main())
 
 
-def test_what_cannot_be_read_ends_the_connection() -> None:
+def test_an_unreadable_message_ends_the_connection() -> None:
     async def main() -> None:
         one, other, _ = await sides()
         one.channel.send(Ask("a", "p", "a-1"))

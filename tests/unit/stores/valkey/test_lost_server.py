@@ -143,7 +143,7 @@ def test_a_replica_that_is_cut_off_for_long_refuses_and_returns() -> None:
     assert {refusal.cause for refusal in calls.refused} == {Cause.STORE_UNAVAILABLE}
 
 
-def test_a_leader_that_is_silent_while_the_server_answers_makes_nobody_decide_alone() -> None:
+def test_replicas_do_not_decide_alone_while_only_the_leader_is_silent() -> None:
     clock = VirtualClock()
 
     async def main() -> bool:
@@ -180,7 +180,7 @@ def test_without_the_server_a_start_fails_or_begins_alone() -> None:
     assert calls.admitted[99][0] == pytest.approx(100 / (PER_SECOND / 5), rel=0.05)
 
 
-def test_what_was_done_alone_is_not_lost_if_the_server_is_lost_again_before_it_knows() -> None:
+def test_steps_that_were_taken_alone_survive_a_second_loss_of_the_server() -> None:
     clock = VirtualClock()
     other_limit = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60, BURST)})}
 

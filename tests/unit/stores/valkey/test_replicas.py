@@ -135,7 +135,7 @@ def test_the_waits_and_leases_of_a_dead_replica_end() -> None:
     assert run_virtual(main(), clock) == (2, 0, 0)
 
 
-def test_a_silence_of_the_server_is_nobodys_death() -> None:
+def test_no_replica_counts_as_dead_while_the_server_is_silent() -> None:
     clock = VirtualClock()
 
     async def main() -> Calls:

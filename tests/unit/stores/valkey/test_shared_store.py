@@ -27,7 +27,7 @@ ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)}, AdaptiveSet
 SLOW = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(6, 1), Dimension.INPUT_TOKENS: LimitSettings(60, 100)})}
 
 
-def test_what_one_replica_configures_applies_to_all_and_survives_restarts_of_all() -> None:
+def test_the_configuration_by_one_replica_applies_to_all_and_survives_restarts_of_all() -> None:
     clock = VirtualClock()
 
     async def main() -> None:
@@ -47,7 +47,7 @@ def test_what_one_replica_configures_applies_to_all_and_survives_restarts_of_all
     run_virtual(main(), clock)
 
 
-def test_what_was_configured_survives_the_loss_of_the_log() -> None:
+def test_the_configuration_survives_the_loss_of_the_log() -> None:
     clock = VirtualClock()
 
     async def main() -> None:
@@ -215,7 +215,7 @@ def test_a_call_can_be_given_back_from_another_thread() -> None:
     assert run_virtual(main(), clock) == 0
 
 
-def test_a_start_that_finds_nobody_who_leads_fails() -> None:
+def test_a_start_fails_if_no_replica_leads() -> None:
     clock = VirtualClock()
 
     async def main() -> None:

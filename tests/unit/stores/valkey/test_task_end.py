@@ -30,7 +30,7 @@ def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     run_virtual(main(), VirtualClock())
 
 
-def test_who_is_cancelled_again_and_again_still_ends_its_own_tasks() -> None:
+def test_a_task_that_is_cancelled_again_and_again_still_ends_its_own_tasks() -> None:
     async def main() -> None:
         async def part() -> None:
             for _ in range(10):  # a client that loses one cancellation after the other
