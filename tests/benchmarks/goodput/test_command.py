@@ -41,7 +41,8 @@ def test_a_scenario_file_is_run_with_every_client(tmp_path: Path, capsys: pytest
 def test_processes_that_share_a_log_are_run_where_they_have_bounds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "four_processes.toml").write_text(f"replicas = 2\n{SCENARIO}{FAULTS}")
+    longer = SCENARIO.replace("duration_seconds = 40", "duration_seconds = 80")  # one request is 1 % of the share
+    (tmp_path / "four_processes.toml").write_text(f"replicas = 2\n{longer}{FAULTS}")
     monkeypatch.setattr("benchmarks.goodput.__main__._SCENARIOS", tmp_path)
     main(["--scenario", "four_processes", "--seeds", "1", "--jobs", "1"])
     printed = capsys.readouterr().out

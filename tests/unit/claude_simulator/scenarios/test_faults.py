@@ -84,8 +84,8 @@ def test_faults_inside_a_successful_response_have_no_error() -> None:
     without_error = {kind.value for kind in FaultKind if error_of(Fault(kind=kind), unix_seconds=0) is None}
 
     assert without_error == {
-        *("bad_gateway", "slow_start", "slow_stream", "cut"),
-        *("invalid_workflow", "unknown_content", "refusal", "max_tokens"),
+        *("bad_gateway", "origin_error", "slow_start", "slow_stream", "cut"),
+        *("invalid_workflow", "unknown_content", "refusal", "max_tokens", "implausible_usage"),
     }
 
 
