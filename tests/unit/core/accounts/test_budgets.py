@@ -265,6 +265,15 @@ def test_a_share_of_a_budget_leaves_the_rest_to_others_in_each_period() -> None:
         assert spent(each) == {"ann": (600, 0), "bob": (600, 0)}
 
 
+def test_what_was_counted_before_is_not_part_of_a_share() -> None:
+    budgets = Budgets({})
+    mine = rule(each=Each.CALLER)
+    budgets.configure([BudgetWindow(mine, 100, 200, None, 600)])
+    budgets.spend(Spender("ann", "search"), Spending(5))
+    budgets.configure([BudgetWindow(mine, 100, 200, {"ann": 480}, 600)])
+    assert spent(budgets) == {"ann": (485, 0)}
+
+
 def test_what_was_spent_in_another_period_is_not_taken_in() -> None:
     budgets = made(RULE, spent={"": 5})
     budgets.configure([BudgetWindow(RULE, 50, 100, {"": 700})])
