@@ -1,6 +1,6 @@
 """Decides which objects a caller may use."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from tidegate.core.domain.caller import Caller
@@ -16,11 +16,19 @@ __all__ = ["Tenants", "not_found"]
 _SHARED_SOURCES: Final = frozenset({"anthropic", "anthropic_example"})
 """Makers of skills that all workspaces share (Python SDK 2.13.0, `types/skill.py`)."""
 _SHOWN_CHARACTERS: Final = 80
+_ASKED_AT_ONCE: Final = 1_000
+"""Objects in one question to the ledger. A body may name 200,000: the questions of other calls come in between."""
 
 
 def not_found(object_id: str) -> InvalidCall:
     """The error for an object that does not exist, or that the caller may not see: nobody can tell the difference."""
     return InvalidCall(f"Not found: {object_id[:_SHOWN_CHARACTERS]}", status=404, error_type="not_found_error")
+
+
+def _parts(ids: Collection[str]) -> Iterator[Sequence[str]]:
+    asked = list(ids)
+    for start in range(0, len(asked), _ASKED_AT_ONCE):
+        yield asked[start : start + _ASKED_AT_ONCE]
 
 
 class Tenants:
@@ -91,23 +99,24 @@ class Tenants:
         return found
 
     async def check(self, caller: Caller, ids: Collection[str]) -> None:
-        """Checks that the caller may use all of these objects.
+        """Checks that the caller may use all of these objects. Ends at the first that it may not.
 
         Raises:
             InvalidCall: 404, as if one of them did not exist.
             Refusal: as `are_own`.
         """
-        asked = list(ids)
-        for each, is_own in zip(asked, await self.are_own(caller, asked), strict=True):
-            if not is_own:
-                raise not_found(each)
+        for asked in _parts(ids):
+            for each, is_own in zip(asked, await self.are_own(caller, asked), strict=True):
+                if not is_own:
+                    raise not_found(each)
 
     async def check_others(self, caller: Caller, ids: Collection[str]) -> None:
         """Checks that none of these objects belongs to another tenant; raises as `check`."""
-        owners = await self._owners(caller, ids)
-        for each, owner in owners.items():
-            if not self._is_own(caller, owner):
-                raise not_found(each)
+        for asked in _parts(ids):
+            owners = await self._owners(caller, asked)
+            for each, owner in owners.items():
+                if not self._is_own(caller, owner):
+                    raise not_found(each)
 
     async def record(self, caller: Caller, ids: Collection[str]) -> None:
         """Records that the caller has created objects."""
