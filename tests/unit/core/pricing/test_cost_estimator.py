@@ -375,9 +375,8 @@ class TestCache:
         assert cached == pytest.approx(1_000, rel=0.1), "this model has half a token for each byte"
         whole, rest = (estimating.cost(shape).input_tokens for shape in (CALL, CACHING))
         assert cached + rest == pytest.approx(whole, abs=1)
-        nothing = Prefix(9, 0, PromptSize(), marked=True)
-        estimating.learn(Usage(2_000, 1), structs.replace(CALL, prefixes=(nothing,)))
-        empty = structs.replace(CALL, prefixes=(nothing,))
+        empty = structs.replace(CALL, prefixes=(Prefix(9, 0, PromptSize(), marked=True),))
+        estimating.learn(Usage(1_999, 1, cache_creation_tokens=1), empty)
         assert estimating.estimator.cached_tokens(empty, estimating.now_ns) == 0
 
     def test_a_prefix_that_was_stored_or_read_is_not_counted_for_280_seconds(self) -> None:
