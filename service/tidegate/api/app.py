@@ -70,7 +70,6 @@ def create_api(services: Services) -> FastAPI:
     api.include_router(usage_router(services), responses=problems)
     api.include_router(usage_page_router(services))
     api.include_router(budgets_router(services), responses=problems)
-    api.include_router(usage_page_router(services))
     api.include_router(keys_router(services), responses=problems)
     api.include_router(pauses_router(services), responses=problems)
     api.include_router(audit_router(services), responses=problems)
