@@ -247,7 +247,7 @@ def costs_nothing(books: Bookkeeping, comes_back: Callable[[], None]) -> None:
     """Make calls that cannot connect, and one that can."""
     soon = {"x-tidegate-timeout-seconds": "1"}
     for _ in range(FAULTS):
-        assert books.ask(headers=soon) in {502, 504}
+        assert books.ask(headers=soon) in {502, 504, 529}  # 529: so many have failed that the circuit is open
     comes_back()
     assert books.ask() == 200
     books.agree()
