@@ -90,3 +90,9 @@ def test_the_cause_of_an_error_and_the_one_that_was_handled_forget_their_frames_
     last.__cause__, last.__context__, handled.__context__ = cause, handled, first
     forget_frames(last)
     assert [each.__traceback__ for each in errors] == [None] * 4
+
+
+def test_a_deadline_of_the_upstream_is_not_hasty_unless_it_is_said_to_be() -> None:
+    usual = UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True)
+    hasty = UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True, is_hasty=True)
+    assert (usual.is_hasty, hasty.is_hasty) == (False, True)

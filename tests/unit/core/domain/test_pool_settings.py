@@ -60,3 +60,13 @@ def test_each_value_of_the_retries_is_updated_on_its_own() -> None:
     assert at_runtime.updated(PoolSettings(), PoolSettings()).retries == at_runtime.retries
     assert at_runtime.updated(PoolSettings(), PoolSettings(retries=after)).retries == after
     assert PoolSettings().updated(PoolSettings(retries=before), PoolSettings(retries=after)).retries == after
+
+
+def test_settings_that_were_removed_at_runtime_stay_so_until_they_change() -> None:
+    adaptive, retries = AdaptiveSettings(), RetrySettings(5, 1, 30, 0.25)
+    known = PoolSettings(adaptive=adaptive, retries=retries)
+    assert PoolSettings().updated(known, known) == PoolSettings()
+    slower = RetrySettings(5, 2, 30, 0.25)
+    at_runtime = PoolSettings(retries=RetrySettings(5, 9, 30, 0.25))
+    assert at_runtime.updated(known, known).retries == at_runtime.retries
+    assert at_runtime.updated(known, PoolSettings(retries=slower)).retries == slower

@@ -4,11 +4,11 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.limits.charge_log import ChargeLog, Replay
+from tidegate.core.limits.charge_log import ChargeLog, Replay, _Block
 
 PER_MINUTE = 600.0  # 10 a second
 CAPACITY = 100.0
@@ -117,6 +117,20 @@ def test_a_dump_of_128_slots_is_exact_and_may_be_restored_just_after_the_machine
     assert replay(ChargeLog.restore(state, 0), 0, -9 * S, 0) == replay(log, 0, 4 * S, now_ns)
 
 
+def test_an_exact_dump_keeps_all_slots_and_goes_on_like_the_original(log: ChargeLog) -> None:
+    rng = Random(1)  # noqa: S311 - a simulation
+    for number in range(300):
+        log.add(rng.randrange(20), number * S // 10)
+    restored = ChargeLog.restore(log.dump(30 * S, exact=True), 0)
+    assert len(restored) == 300
+    for number in range(150):
+        for each, began_ns in ((log, 30 * S), (restored, 0)):
+            each.add(7, began_ns + number * S // 10)
+    for since_ns in (0, 5 * S, 29 * S):
+        assert replay(restored, 50, since_ns - 30 * S, 15 * S) == replay(log, 50, since_ns, 45 * S)
+    assert restored.dump(15 * S, exact=True) == log.dump(45 * S, exact=True)
+
+
 def test_slots_in_a_longer_dump_are_nearly_a_second_apart(log: ChargeLog) -> None:
     for number in range(1_000):
         log.add(1, number * S // 10)
@@ -164,6 +178,8 @@ def step_by_step(
     st.floats(0.1, 2.0),
     st.integers(0, 119_000),
 )
+@example(1, 600, 100.0, 1.0, 119_000)
+@example(2, 600, 30.0, 0.5, 119_000)
 def test_a_replay_by_hulls_is_that_of_the_steps_one_by_one(
     seed: int, count: int, capacity: float, load: float, since_ms: int
 ) -> None:
@@ -182,6 +198,19 @@ def test_a_replay_by_hulls_is_that_of_the_steps_one_by_one(
         replayed = log.replay(remaining, since_ns, PER_MINUTE, capacity, now_ns)
         assert replayed[1:] == expected[1:]
         assert replayed.level == pytest.approx(expected[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_hull_of_a_full_block_has_the_lowest_sum_at_any_rate(seed: int) -> None:
+    """Slots are up to 2 s apart, and units are given back."""
+    rng, block = Random(seed), _Block()  # noqa: S311 - a simulation
+    for _ in range(60):
+        block.times.append((block.times[-1] if block.times else 0) + rng.randrange(5 * MS, 2 * S))
+        block.before.append((block.before[-1] if block.before else 50) + rng.randrange(-20, 40))
+    rates = [per_second / S for per_second in (0.1, 3, 8, 9, 10, 11, 12, 15, 40)]
+    one_by_one = [block.lowest(0, rate, 200 * S) for rate in rates]
+    block.close()
+    assert [block.lowest(0, rate, 200 * S) for rate in rates] == pytest.approx(one_by_one)
 
 
 class TestOverflow:

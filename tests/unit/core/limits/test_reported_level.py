@@ -90,4 +90,6 @@ def test_the_dump_of_the_history_keeps_every_charge_and_report() -> None:
     now_ns = 8 * S
     exact, condensed = made.reported.dump_history(now_ns), made.reported.dump(now_ns)
     assert len(exact.charges.slots) > 128 > len(condensed.charges.slots)
-    assert len(exact.competing.at_response.points) > 64 >= len(condensed.competing.at_response.points)
+    for line in ("at_response", "at_admission"):
+        points, fewer = (len(getattr(each.competing, line).points) for each in (exact, condensed))
+        assert points > 64 >= fewer, line
