@@ -46,6 +46,8 @@ def test_a_call_is_described_by_who_makes_it_and_where() -> None:
             "user_agent.original": "team-a/1.0",
         }.items()
     )
+    over_tls = described_call({**request, "scheme": "https"}, "/", {b"host": b"tidegate.example"}, "req_1")
+    assert over_tls["server.port"] == 443
 
 
 @pytest.mark.parametrize(
