@@ -51,6 +51,15 @@ _EMPTY: dict[tuple[str, str], str] = {
 }
 """Queries, by panel and legend, that find nothing though all is well, and why."""
 
+_BY_CHANCE: dict[tuple[str, str], str] = {
+    ("Waiting, by caller and limit", "{{caller}}: {{limit}}"): "seen only if somebody waits at the time of a scrape",
+    (
+        "Wait until admitted, p95 by caller",
+        "{{caller}}",
+    ): "seen only if waits end before the last scrapes of so short a load",
+}
+"""Queries that find something in most runs, and why not in all."""
+
 pytestmark = [pytest.mark.quiet, pytest.mark.timeout(120)]
 
 
@@ -150,7 +159,7 @@ def test_every_query_finds_something_and_nothing_infinite(asked: Prometheus, boa
                 silent.add((panel.title, query.legend))
 
     everything = {(panel.title, query.legend) for panel in board.panels for query in panel.queries}
-    assert silent == everything & _EMPTY.keys()
+    assert silent - _BY_CHANCE.keys() == everything & _EMPTY.keys()
 
 
 _OFFERED = {
