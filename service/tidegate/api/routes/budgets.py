@@ -45,7 +45,7 @@ def budgets_left(services: Services, caller: Caller | None = None) -> list[dict[
 
 
 def budgets_of(services: Services, caller: Caller | None = None) -> list[BudgetSnapshot]:
-    """What is left of all budgets, or of those that count the calls of one caller; the least first."""
+    """The rest of all budgets, or of those that count the calls of one caller; the least first."""
     found = sorted(services.store.budgets_now(), key=lambda budget: budget.remaining_ratio)
     return [budget for budget in found if caller is None or _concerns(budget, caller)]
 

@@ -22,7 +22,7 @@ PAUSES_PATH: Final = "/api/system/pauses"
 
 
 class PauseBody(BaseModel):
-    """What to pause, and why."""
+    """The target of a pause, and its reason."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -17,7 +17,7 @@ class Html(str):
 
 
 Content = Html | str | int | None | Iterable["Content"]
-"""What an element may contain: HTML, text, a number, nothing, or several of these."""
+"""The content of an element: HTML, text, a number, nothing, or several of these."""
 
 
 def tag(element: str, /, *content: Content, **attributes: str | float | bool | None) -> Html:

@@ -69,7 +69,7 @@ def totals(view: View) -> Html:
 
 
 def pauses(view: View) -> Html | None:
-    """What is paused now; None if nothing is."""
+    """The present pauses; None if nothing is."""
     if not view.pauses:
         return None
     lines = [
@@ -86,7 +86,7 @@ def pauses(view: View) -> Html | None:
 
 
 def budgets(view: View) -> Html | None:
-    """What is left of budgets; None if there are none."""
+    """The budgets with their rest; None if there are none."""
     if not view.budgets:
         return None
     rows = []
@@ -174,7 +174,7 @@ def _by(view: View, name: str) -> Html:
 
 
 def waits(view: View) -> Html | None:
-    """How long calls waited for quota; None if none asked for any."""
+    """Calls by their wait for quota; None if none asked for any."""
     counts = view.overview.total.waits
     whole = sum(counts)
     if not whole:

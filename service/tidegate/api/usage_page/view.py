@@ -1,4 +1,4 @@
-"""What the page shows: its figures, and what was asked for."""
+"""The figures of the page, and the request for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

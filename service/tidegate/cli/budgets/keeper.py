@@ -1,4 +1,4 @@
-"""Tells the store which budgets there are, what was spent before, and when periods begin."""
+"""The source of budgets for the store: their settings, their spending so far, and the beginnings of their periods."""
 
 import asyncio
 import contextlib
@@ -127,7 +127,7 @@ class BudgetKeeper:
         return {rule.calendar: period_of(rule, now) for rule in self._rules}
 
     def _read(self, rules: tuple[BudgetRule, ...]) -> dict[str, dict[str, int]]:
-        """What was spent of each budget in its present period, by subject. Waits for the database."""
+        """The spending of each budget in its present period, by subject. Waits for the database."""
         known: dict[tuple[int, bool], Sums] = {}
         spent: dict[str, dict[str, int]] = {}
         for rule in rules:
@@ -144,7 +144,7 @@ class BudgetKeeper:
                 self.store.spend(spender, spending)
 
     def _reserved(self) -> Mapping[Spender, Spending]:
-        """What calls in progress have reserved, unless another process has taken them over."""
+        """The reservations of calls in progress, unless another process has taken them over."""
         memory = self.memory
         return memory.reserved_now() if memory is not None and self.store.present is memory else {}
 

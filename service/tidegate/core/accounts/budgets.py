@@ -43,7 +43,7 @@ class BudgetsState(Struct, frozen=True, array_like=True):
 
 
 class _Reservation(Struct):
-    """What a call in progress has reserved: in each of these budgets, the amount in the unit of that."""
+    """The reservation of a call in progress: in each of these budgets, the amount in the unit of that."""
 
     spender: Spender
     spending: Spending
@@ -222,7 +222,7 @@ class Budgets:
     # What others read.
 
     def reserved(self) -> dict[Spender, Spending]:
-        """What calls in progress have reserved."""
+        """The reservations of calls in progress."""
         sums: dict[Spender, Spending] = {}
         for each in self._open.values():
             before = sums.get(each.spender, NOTHING_SPENT)
@@ -234,7 +234,7 @@ class Budgets:
         return any((each.spent + each.reserved) * 5 >= each.meter.rule.limit * 4 for each in self._for(spender))
 
     def snapshot(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
-        """What is left of all budgets, or of those of one spender.
+        """The rest of all budgets, or of those of one spender.
 
         Of all those with many subjects, only the 100 subjects that have the least left are shown.
         """
