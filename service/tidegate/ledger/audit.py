@@ -72,7 +72,7 @@ class Audit:
         """
         fields = (audit.c.at, audit.c.who, audit.c.action, audit.c.target, audit.c.before, audit.c.after)
         within = (audit.c.at >= since) & (audit.c.at < until)
-        query = select(*fields).where(within).order_by(audit.c.at.desc(), audit.c.id).limit(limit)
+        query = select(*fields).where(within).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
         with self._database.read() as connection:
             return [AuditEntry(**row) for row in connection.execute(query).mappings()]
 
@@ -84,7 +84,8 @@ def write_entry(connection: Connection, entry: AuditEntry) -> None:
 
 def _row(entry: AuditEntry) -> dict[str, Any]:
     return {
-        "id": secrets.token_hex(16),
+        # Ids sort by creation, so that changes within one second stay in order.
+        "id": f"{time.time_ns():016x}{secrets.token_hex(8)}",
         "at": entry.at,
         "who": entry.who,
         "action": entry.action,

@@ -93,6 +93,13 @@ def test_a_second_pause_replaces_the_first_and_both_are_recorded(on: Bench) -> N
     ]
 
 
+def test_changes_within_one_second_are_listed_the_newest_first(on: Bench) -> None:
+    for _ in range(5):
+        on.pause(PauseKind.CALLER, "web")
+        on.pauses.resume(PauseKind.CALLER, "web", by="ann")
+    assert [each.action for each in on.entries()] == ["resume", "pause"] * 5
+
+
 def test_a_name_that_was_never_heard_of_is_refused_except_of_a_session(on: Bench, database: Database) -> None:
     for kind in (PauseKind.CALLER, PauseKind.KEY, PauseKind.TEAM, PauseKind.POOL):
         with pytest.raises(ConfigurationError, match="name: got 'wep', allowed is the "):
