@@ -8,16 +8,16 @@ import click
 
 from tidegate import __version__
 from tidegate.cli.completion import completion
+from tidegate.cli.composition.ledger import has_ledger, missing_tenants, stored_keys
+from tidegate.cli.composition.shared_store import check_store
 from tidegate.cli.connect import connect
 from tidegate.cli.keys import keys
-from tidegate.cli.ledger import has_ledger, missing_tenants, stored_keys
 from tidegate.cli.ledger_commands import ledger, usage
 from tidegate.cli.monitoring import monitoring
 from tidegate.cli.pauses import audit, pause, paused, resume
-from tidegate.cli.record import record
+from tidegate.cli.recordings.record import record
+from tidegate.cli.recordings.replay import replay
 from tidegate.cli.reload import reload
-from tidegate.cli.replay import replay
-from tidegate.cli.shared_store import check_store
 from tidegate.cli.simulator import simulator
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from pydantic import ValidationError
 
-from tidegate.cli.ledger import command_line_user, has_ledger, ledger_database
+from tidegate.cli.composition.ledger import command_line_user, has_ledger, ledger_database
 from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import END_TEXT, end_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tidegate.cli.ledger import ledger_database
+from tidegate.cli.composition.ledger import ledger_database
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import MOMENT_TEXT
 from tidegate.core.ports.usage_sink import UsageGroup, UsageQuery, UsageReport

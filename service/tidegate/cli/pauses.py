@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tidegate.cli.ledger import command_line_user, ledger_database
+from tidegate.cli.composition.ledger import command_line_user, ledger_database
 from tidegate.core.domain.pause import PauseKind
 from tidegate.core.domain.time_span import MOMENT_TEXT, moment
 from tidegate.core.ports.audit import AuditEntry, Values

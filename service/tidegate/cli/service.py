@@ -18,10 +18,11 @@ from tidegate import __version__
 from tidegate.api.app import create_app
 from tidegate.api.routes.health import metrics_app
 from tidegate.api.services import Services
-from tidegate.cli.composition import services
+from tidegate.cli.composition.ledger import state_dir_of, stored_keys
+from tidegate.cli.composition.part_settings import UpstreamKind, connection_limits
+from tidegate.cli.composition.reloading import Reloader
+from tidegate.cli.composition.services import services
 from tidegate.cli.hand_over import Continuity
-from tidegate.cli.ledger import state_dir_of, stored_keys
-from tidegate.cli.part_settings import UpstreamKind, connection_limits
 from tidegate.cli.process.event_loop import hold_reload_signals, on_reload_signal, on_stop_signal, run
 from tidegate.cli.process.listeners import (
     MAIN,
@@ -33,7 +34,6 @@ from tidegate.cli.process.listeners import (
 )
 from tidegate.cli.process.memory import keep_freed_memory, tune_garbage_collector
 from tidegate.cli.process.service_manager import ServiceManager
-from tidegate.cli.reloading import Reloader
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.gateway.gateway_errors import unread_request
 from tidegate.http.server.listener import allow_many_connections, bind, url_of

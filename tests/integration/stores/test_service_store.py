@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from support.daemon import free_port
 from support.valkey_server import valkey_server
-from tidegate.cli.shared_store import ServiceStore
+from tidegate.cli.composition.shared_store import ServiceStore
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import ONE_REQUEST

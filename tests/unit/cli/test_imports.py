@@ -8,7 +8,7 @@ import pytest
 _START = """
 import asyncio, sys
 import tidegate.cli.service
-from tidegate.cli.composition import services
+from tidegate.cli.composition.services import services
 from tidegate.api.app import create_app
 from tidegate.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tidegate.cli.commands import commands
-from tidegate.cli.ledger import stored_keys
+from tidegate.cli.composition.ledger import stored_keys
 from tidegate.core.domain.caller import Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.ports.key_store import StoredKey

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from support.ledgers import NIGHTLY, WEB, answered, ended, everything, hear
 from tidegate.cli.commands import commands
-from tidegate.cli.ledger import check_ledger, open_ledger
+from tidegate.cli.composition.ledger import check_ledger, open_ledger
 from tidegate.core.domain.errors import ConfigurationError, MissingExtra
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.cli.ledger import check_budgets
+from tidegate.cli.composition.ledger import check_budgets
 from tidegate.core.domain.budget import BudgetRule, BudgetUnit, Each, OnExceed, Period
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings import BudgetSettings, Settings, load_settings
@@ -96,7 +96,7 @@ def test_budgets_need_a_ledger(changes: dict[str, Any], monkeypatch: pytest.Monk
 
 
 def test_budgets_need_the_packages_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate.cli.ledger._is_installed", lambda _package: False)
+    monkeypatch.setattr("tidegate.cli.composition.ledger._is_installed", lambda _package: False)
     with pytest.raises(ConfigurationError, match=r"pip install 'tidegate\[ledger\]'"):
         check_budgets(Settings(budgets=(BudgetSettings(name="b", limit=1),), state_dir="state"))
 

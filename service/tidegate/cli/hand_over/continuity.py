@@ -10,9 +10,9 @@ from typing import Self
 
 from tidegate.cli.hand_over.new_process import Predecessor, TakeOverFailed
 from tidegate.cli.hand_over.old_process import LOCK, HandOver
+from tidegate.cli.hand_over.saved_state import StateSaver
 from tidegate.cli.hand_over.shared_hand_over import SharedHandOver
 from tidegate.cli.hand_over.store_hand_over import StoreHandOver
-from tidegate.cli.saved_state import StateSaver
 from tidegate.core.domain.errors import UnreadableState
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimiter

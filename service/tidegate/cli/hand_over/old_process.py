@@ -23,9 +23,9 @@ from tidegate.cli.hand_over.protocol import (
     frame,
     short_path,
 )
+from tidegate.cli.hand_over.saved_state import StateSaver
 from tidegate.cli.hand_over.shared_hand_over import SharedHandOver
 from tidegate.cli.hand_over.store_hand_over import StoreHandOver
-from tidegate.cli.saved_state import StateSaver
 from tidegate.stores.remote.socket_channel import LENGTH_BYTES, SocketChannel
 from tidegate.stores.state_folder import StateFolder
 

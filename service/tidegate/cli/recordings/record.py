@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import click
 
-from tidegate.cli.shared_store import require_client
+from tidegate.cli.composition.shared_store import require_client
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.ports.store_address import StoreAddress
 from tidegate.settings import load_settings

@@ -12,7 +12,7 @@ from tidegate.core.domain.errors import ConfigurationError, UnreadableState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tidegate.cli.replay_table import Compared
+    from tidegate.cli.recordings.replay_table import Compared
     from tidegate.stores.recording.attempts import Attempts
     from tidegate.stores.recording.original import Original, Stretch
 
@@ -53,7 +53,7 @@ def replay(file: Path, given: tuple[str, ...], *, keep_429s: bool, as_json: bool
       callers.NAME.weight, priority, max_concurrent, requests_per_minute and so on; empty: no limit
       queue_requests, queue_requests_per_caller, queue_tokens, queue_tokens_per_caller
     """  # noqa: D301 - \b keeps the lines that follow for click
-    from tidegate.cli.replay_settings import changed_settings  # noqa: PLC0415 - for this command only
+    from tidegate.cli.recordings.replay_settings import changed_settings  # noqa: PLC0415 - for this command only
     from tidegate.stores.recording.original import fold_again, fold_original  # noqa: PLC0415 - for this command only
     from tidegate.stores.recording.replay import replay as replayed  # noqa: PLC0415 - for this command only
 
@@ -118,8 +118,8 @@ def _compared(originals: "Sequence[Original]", results: "Sequence[Attempts]", ca
 
 
 def _print(by_pool: "Compared", by_caller: "Compared", seconds: float, notes: list[str], *, as_json: bool) -> None:
-    from tidegate.cli.replay_table import as_json as in_json  # noqa: PLC0415 - for this command only
-    from tidegate.cli.replay_table import table  # noqa: PLC0415 - for this command only
+    from tidegate.cli.recordings.replay_table import as_json as in_json  # noqa: PLC0415 - for this command only
+    from tidegate.cli.recordings.replay_table import table  # noqa: PLC0415 - for this command only
 
     for note in notes:
         click.echo(f"tidegate: warning: {note}", err=True)

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from support.recordings import HandMade, limited
 from tidegate.cli.commands import commands
-from tidegate.cli.replay_settings import changed_settings
+from tidegate.cli.recordings.replay_settings import changed_settings
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError, UnreadableState

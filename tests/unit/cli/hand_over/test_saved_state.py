@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.cli.saved_state import StateSaver
+from tidegate.cli.hand_over.saved_state import StateSaver
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand, Outcome

@@ -1,4 +1,4 @@
-"""The composition root: creates the parts of the service and connects them."""
+"""Creates all parts of the service, and connects them."""
 
 import contextlib
 import os
@@ -16,15 +16,15 @@ from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.cli.budgets import BudgetKeeper, running_budgets
+from tidegate.cli.composition.ledger import open_ledger, warn_without_tenants
+from tidegate.cli.composition.ledger import running as running_ledger
+from tidegate.cli.composition.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
+from tidegate.cli.composition.reloading import Reloader
+from tidegate.cli.composition.running_parts import RunningParts
+from tidegate.cli.composition.shared_store import ServiceStore
+from tidegate.cli.composition.tenants import tenants_of, with_tenants
 from tidegate.cli.hand_over import Continuity
-from tidegate.cli.ledger import open_ledger, warn_without_tenants
-from tidegate.cli.ledger import running as running_ledger
-from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.cli.process.background import background
-from tidegate.cli.reloading import Reloader
-from tidegate.cli.running_parts import RunningParts
-from tidegate.cli.shared_store import ServiceStore
-from tidegate.cli.tenants import tenants_of, with_tenants
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import (
     Anomaly,

@@ -15,9 +15,9 @@ from support.api_services import make_services
 from support.asgi_client import call
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
-from tidegate.cli.composition import services
-from tidegate.cli.part_settings import connection_limits
-from tidegate.cli.reloading import Reloader
+from tidegate.cli.composition.part_settings import connection_limits
+from tidegate.cli.composition.reloading import Reloader
+from tidegate.cli.composition.services import services
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.identity.identify import key_hash
 from tidegate.ledger.audit import Audit

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.cli.budgets import BudgetKeeper
-from tidegate.cli.ledger import check_budgets
-from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
+from tidegate.cli.composition.ledger import check_budgets
+from tidegate.cli.composition.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.gateway.app import Gateway
 from tidegate.http.client.transport import HttpTransport
