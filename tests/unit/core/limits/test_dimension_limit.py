@@ -176,6 +176,13 @@ def test_a_configured_burst_is_kept_where_the_upstream_grants_less() -> None:
     assert limit().own_wait_ns(100, 0) == 0
 
 
+def test_a_wait_for_what_the_upstream_surely_holds_is_rounded_up_to_whole_nanoseconds() -> None:
+    made = limit(LimitSettings(6_000, 1_000))
+    learn(made, DimensionReport(7_000, remaining=50))
+    made.charge(900, 0)
+    assert made.wait_ns(200, 0) == 8_365_714_286, "976 are missing at 7,000 a minute: 8,365,714,285.7"
+
+
 def test_adaptation_lowers_the_rate_and_says_so() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     made.adapt(0.9, 0)
