@@ -12,8 +12,8 @@ from tidegate.core.domain.events import AttemptFinished, Event, RequestFinished
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.usage_sink import UsageQuery, UsageReport
 from tidegate.ledger.database import Database
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_report import report
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.report import report
 
 HAIKU = "claude-haiku-5-5"
 WEB = Caller("web", label="web", team="shop")

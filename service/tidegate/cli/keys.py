@@ -18,7 +18,7 @@ from tidegate.settings import CallerSettings, load_settings
 from tidegate.settings.field_docs import field_docs
 
 if TYPE_CHECKING:
-    from tidegate.ledger.key_administration import Keys
+    from tidegate.ledger.access.key_administration import Keys
 
 __all__ = ["keys"]
 
@@ -125,7 +125,7 @@ def expire(key: str, at: str) -> None:
 
 def _keys() -> "Keys":
     database = ledger_database(load_settings().settings)
-    from tidegate.ledger.key_administration import Keys  # noqa: PLC0415 - SQLAlchemy is an extra
+    from tidegate.ledger.access.key_administration import Keys  # noqa: PLC0415 - SQLAlchemy is an extra
 
     return Keys(database, new_key)
 

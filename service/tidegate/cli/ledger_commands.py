@@ -44,7 +44,7 @@ def usage(by: str, since: str, until: str | None, form: str, *, sessions: bool) 
     if sessions:
         _print_sessions(database, query, form)
         return
-    from tidegate.ledger.usage_report import report  # noqa: PLC0415 - SQLAlchemy is an extra
+    from tidegate.ledger.usage.report import report  # noqa: PLC0415 - SQLAlchemy is an extra
 
     found = report(database, query)
     if form == "json":
@@ -58,7 +58,7 @@ def usage(by: str, since: str, until: str | None, form: str, *, sessions: bool) 
 def _print_sessions(database: "Database", query: UsageQuery, form: str) -> None:
     """Prints the most expensive sessions as a table, or as JSON."""
     from tidegate.api.routes.usage_format import shown_session  # noqa: PLC0415 - for this command only
-    from tidegate.ledger.sessions import expensive_sessions  # noqa: PLC0415 - SQLAlchemy is an extra
+    from tidegate.ledger.usage.sessions import expensive_sessions  # noqa: PLC0415 - SQLAlchemy is an extra
 
     if form == "csv":
         raise ConfigurationError("--format", form, "table or json, with --sessions")

@@ -17,7 +17,7 @@ from tidegate.settings import load_settings
 from tidegate.settings.known_names import is_configured
 
 if TYPE_CHECKING:
-    from tidegate.ledger.pauses import LedgerPauses
+    from tidegate.ledger.access.pauses import LedgerPauses
 
 __all__ = ["audit", "pause", "paused", "resume"]
 
@@ -77,7 +77,7 @@ def audit(since: str, *, as_json: bool) -> None:
 def _pauses() -> "LedgerPauses":
     settings = load_settings().settings
     database = ledger_database(settings)
-    from tidegate.ledger.pauses import LedgerPauses  # noqa: PLC0415 - SQLAlchemy is an extra
+    from tidegate.ledger.access.pauses import LedgerPauses  # noqa: PLC0415 - SQLAlchemy is an extra
 
     return LedgerPauses(database, partial(is_configured, settings))
 

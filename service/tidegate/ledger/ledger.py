@@ -7,18 +7,18 @@ from tidegate.core.domain.events import Event
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SessionUsage, SinkStatus, UsageOverview, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import PriceList
+from tidegate.ledger.access.key_administration import Keys
+from tidegate.ledger.access.key_cache import KeyCache
+from tidegate.ledger.access.object_owners import ObjectOwners
+from tidegate.ledger.access.pauses import LedgerPauses, PauseCache
 from tidegate.ledger.audit import Audit
 from tidegate.ledger.database import Database
-from tidegate.ledger.key_administration import Keys
-from tidegate.ledger.key_cache import KeyCache
-from tidegate.ledger.object_owners import ObjectOwners
-from tidegate.ledger.pauses import LedgerPauses, PauseCache
-from tidegate.ledger.reservation_writer import ReservationWriter
-from tidegate.ledger.sessions import expensive_sessions
-from tidegate.ledger.spending import LedgerSpending
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_report import overview, report
-from tidegate.ledger.usage_writer import UsageWriter
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.report import overview, report
+from tidegate.ledger.usage.reservation_writer import ReservationWriter
+from tidegate.ledger.usage.sessions import expensive_sessions
+from tidegate.ledger.usage.spending import LedgerSpending
+from tidegate.ledger.usage.writer import UsageWriter
 
 __all__ = ["Ledger"]
 

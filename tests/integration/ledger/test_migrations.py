@@ -17,8 +17,8 @@ from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.database import Database
 from tidegate.ledger.tables import metadata
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_writer import UsageWriter
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.writer import UsageWriter
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations()).walk_revisions()][::-1]
 

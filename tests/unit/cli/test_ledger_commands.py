@@ -16,8 +16,8 @@ from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.engine.clock import SystemClock
 from tidegate.ledger.database import Database
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_writer import UsageWriter
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.writer import UsageWriter
 from tidegate.settings import Settings, load_settings
 
 POSTGRESQL = "postgresql://u:secret@db:5432/tidegate"

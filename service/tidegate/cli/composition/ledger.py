@@ -170,7 +170,7 @@ def stored_keys(settings: Settings) -> KeyStore | None:
     database = _database(settings)
     if database is None:
         return None
-    from tidegate.ledger.key_cache import KeyCache  # noqa: PLC0415 - SQLAlchemy is an extra
+    from tidegate.ledger.access.key_cache import KeyCache  # noqa: PLC0415 - SQLAlchemy is an extra
 
     found = KeyCache(database)
     try:

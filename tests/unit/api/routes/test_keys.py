@@ -12,9 +12,9 @@ from tidegate.api.app import create_app
 from tidegate.api.services import Services
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier, key_hash, new_key
+from tidegate.ledger.access.key_administration import Keys
+from tidegate.ledger.access.key_cache import KeyCache
 from tidegate.ledger.database import Database
-from tidegate.ledger.key_administration import Keys
-from tidegate.ledger.key_cache import KeyCache
 from tidegate.settings import CallerSettings, Settings
 
 KEYS = "/api/system/keys"

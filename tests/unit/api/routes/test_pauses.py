@@ -10,9 +10,9 @@ from support.api_services import app_of, make_services
 from support.asgi_client import Answer, call
 from tidegate.api.services import Services
 from tidegate.identity.identify import Identifier, key_hash
+from tidegate.ledger.access.pauses import LedgerPauses
 from tidegate.ledger.audit import Audit
 from tidegate.ledger.database import Database
-from tidegate.ledger.pauses import LedgerPauses
 from tidegate.settings import CallerSettings, Settings
 from tidegate.settings.known_names import is_configured
 

@@ -18,14 +18,14 @@ from tidegate.core.domain.errors import LedgerUnavailable
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.usage_sink import UsageQuery
 from tidegate.core.pricing.price_list import PriceList
-from tidegate.ledger import usage_writer
 from tidegate.ledger.database import Database
-from tidegate.ledger.retention import KEEP_HOURS_DAYS, delete_old_hours
-from tidegate.ledger.sessions import delete_cheap_sessions, expensive_sessions
 from tidegate.ledger.tables import DAY_SECONDS, HOUR_SECONDS, refusals, usage
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_report import overview, report
-from tidegate.ledger.usage_writer import UsageWriter
+from tidegate.ledger.usage import writer as usage_writer
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.report import overview, report
+from tidegate.ledger.usage.retention import KEEP_HOURS_DAYS, delete_old_hours
+from tidegate.ledger.usage.sessions import delete_cheap_sessions, expensive_sessions
+from tidegate.ledger.usage.writer import UsageWriter
 
 HOUR = 1_794_999_600
 DAY = HOUR // DAY_SECONDS * DAY_SECONDS

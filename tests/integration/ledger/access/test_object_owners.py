@@ -14,9 +14,9 @@ from support.postgresql_server import PostgresqlServer
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.ports.ownership import Owner
-from tidegate.ledger import object_owners
+from tidegate.ledger.access import object_owners
+from tidegate.ledger.access.object_owners import ObjectOwners
 from tidegate.ledger.database import Database
-from tidegate.ledger.object_owners import ObjectOwners
 
 ANN, BOB = Owner("red", "ann"), Owner("blue", "bob")
 

@@ -13,12 +13,12 @@ from tidegate.core.ports.key_store import NewCaller
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.engine.clock import SystemClock
 from tidegate.identity.identify import new_key
+from tidegate.ledger.access.key_administration import Keys
+from tidegate.ledger.access.pauses import LedgerPauses, PauseCache
 from tidegate.ledger.audit import Audit
 from tidegate.ledger.database import Database
-from tidegate.ledger.key_administration import Keys
-from tidegate.ledger.pauses import LedgerPauses, PauseCache
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_writer import UsageWriter
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.writer import UsageWriter
 
 NOW = 1_795_000_000
 DAY = 86_400

@@ -14,8 +14,8 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import AttemptFinished, BatchResultsRead, Event, RequestFinished
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_sums import Sums, UsageKey
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.sums import Sums, UsageKey
 
 HAIKU = "claude-haiku-5-5"
 WEB = Caller("web", label="web", team="shop", priority=Priority.INTERACTIVE)

@@ -23,8 +23,8 @@ from tidegate.engine.clock import SystemClock
 from tidegate.identity.identify import new_key
 from tidegate.ledger.database import Database
 from tidegate.ledger.ledger import Ledger
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_writer import UsageWriter
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.writer import UsageWriter
 
 PATIENCE_SECONDS = 20
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tidegate.ledger.worker_threads import WorkerThreads
+from tidegate.ledger.access.worker_threads import WorkerThreads
 
 HANGS = """
 import asyncio, time
-from tidegate.ledger.worker_threads import WorkerThreads
+from tidegate.ledger.access.worker_threads import WorkerThreads
 threads = WorkerThreads(1, "x")
 try:
     asyncio.run(threads.run(lambda: time.sleep(600), 0.01))

@@ -15,12 +15,7 @@ from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SinkStatus
-from tidegate.ledger.add_up import add_up
 from tidegate.ledger.database import Database
-from tidegate.ledger.reservation_writer import ReservationWriter
-from tidegate.ledger.retention import delete_old_hours
-from tidegate.ledger.sessions import delete_cheap_sessions
-from tidegate.ledger.spending import forget_old_spending
 from tidegate.ledger.tables import (
     DAY_SECONDS,
     DIMENSIONS,
@@ -35,8 +30,13 @@ from tidegate.ledger.tables import (
     usage_days,
     writers,
 )
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_sums import Pending
+from tidegate.ledger.usage.add_up import add_up
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.reservation_writer import ReservationWriter
+from tidegate.ledger.usage.retention import delete_old_hours
+from tidegate.ledger.usage.sessions import delete_cheap_sessions
+from tidegate.ledger.usage.spending import forget_old_spending
+from tidegate.ledger.usage.sums import Pending
 
 __all__ = ["UsageWriter"]
 

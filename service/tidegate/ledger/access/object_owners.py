@@ -14,9 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.ports.ownership import Owner
+from tidegate.ledger.access.worker_threads import WorkerThreads
 from tidegate.ledger.database import Database
 from tidegate.ledger.tables import objects
-from tidegate.ledger.worker_threads import WorkerThreads
 
 __all__ = ["ObjectOwners"]
 

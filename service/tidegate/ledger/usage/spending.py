@@ -7,12 +7,12 @@ from sqlalchemy import Connection, delete, func, select, text
 
 from tidegate.core.domain.budget import Spender, Spending
 from tidegate.core.ports.clock import Clock
-from tidegate.ledger.add_up import add_up
 from tidegate.ledger.database import Database
-from tidegate.ledger.reservation_writer import ReservationWriter, named
 from tidegate.ledger.tables import reservations, spending
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_sums import SLOT_SECONDS
+from tidegate.ledger.usage.add_up import add_up
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.reservation_writer import ReservationWriter, named
+from tidegate.ledger.usage.sums import SLOT_SECONDS
 
 __all__ = ["KEEP_DAYS", "LedgerSpending", "forget_old_spending"]
 

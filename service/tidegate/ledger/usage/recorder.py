@@ -21,7 +21,7 @@ from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.clock import Clock
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.tables import HOUR_SECONDS
-from tidegate.ledger.usage_sums import (
+from tidegate.ledger.usage.sums import (
     SLOT_SECONDS,
     WAIT_BOUNDS_SECONDS,
     Pending,

@@ -13,9 +13,9 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import ConfigurationError, LedgerUnavailable, Refusal
 from tidegate.core.ports.key_store import NewCaller, NewKey, StoredKey
 from tidegate.identity.identify import key_hash, new_key
+from tidegate.ledger.access.key_administration import Keys
+from tidegate.ledger.access.key_cache import KeyCache
 from tidegate.ledger.database import Database
-from tidegate.ledger.key_administration import Keys
-from tidegate.ledger.key_cache import KeyCache
 
 WEB = NewCaller("web", "shop", Role.CALLER, 2.0, Priority.INTERACTIVE, ("claude-haiku-5-5",))
 HOUR = 3_600

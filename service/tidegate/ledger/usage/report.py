@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from tidegate.core.ports.usage_sink import UsageGroup, UsageOverview, UsageQuery, UsageReport
 from tidegate.ledger.database import Database
-from tidegate.ledger.retention import first_hour
 from tidegate.ledger.tables import (
     DAY_SECONDS,
     HOUR_SECONDS,
@@ -21,6 +20,7 @@ from tidegate.ledger.tables import (
     usage,
     usage_days,
 )
+from tidegate.ledger.usage.retention import first_hour
 
 __all__ = ["overview", "report"]
 

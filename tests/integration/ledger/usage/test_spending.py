@@ -11,9 +11,9 @@ from tidegate.core.pricing.price_list import PriceList
 from tidegate.identity.identify import new_key
 from tidegate.ledger.database import Database
 from tidegate.ledger.ledger import Ledger
-from tidegate.ledger.spending import KEEP_DAYS, forget_old_spending
-from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_sums import SLOT_SECONDS
+from tidegate.ledger.usage.recorder import UsageRecorder
+from tidegate.ledger.usage.spending import KEEP_DAYS, forget_old_spending
+from tidegate.ledger.usage.sums import SLOT_SECONDS
 
 ANN, BOB = Spender("ann", "search"), Spender("bob", "ads")
 ANN_S, ANN_T = Spender("ann", "search", "s"), Spender("ann", "search", "t")

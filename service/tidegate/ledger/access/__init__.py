@@ -1,0 +1,1 @@
+"""Who may do what: keys, pauses and the owners of objects."""
