@@ -199,7 +199,10 @@ class Fold:
             case Charge():
                 pools.charge(pool, lease_id, step.known, step.spent, now_ns)
             case End():
-                return pools.end(pool, lease_id, step.outcome, step.used, step.feedback, step.spent, now_ns)
+                has_ended = pools.end(pool, lease_id, step.outcome, step.used, step.feedback, step.spent, now_ns)
+                if not has_ended and step.spender is not None and step.spent is not None:
+                    pools.spend(step.spender, step.spent, now_ns)
+                return has_ended
             case Release():
                 pools.release(pool, lease_id, now_ns)
             case Reprice():

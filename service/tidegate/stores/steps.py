@@ -90,7 +90,10 @@ class Charge(Struct, frozen=True, array_like=True, tag=True):
 
 
 class End(Struct, frozen=True, array_like=True, tag=True):
-    """As `Store.end`. Answered."""
+    """As `Store.end`. Answered.
+
+    `spender` is set if the lease may be unknown, because a replica alone has granted it: then `spent` counts anyway.
+    """
 
     pool: str
     lease_id: str
@@ -98,6 +101,7 @@ class End(Struct, frozen=True, array_like=True, tag=True):
     used: Cost | None = None
     feedback: tuple[Feedback, ...] = ()
     spent: Spending | None = None
+    spender: Spender | None = None
 
 
 class Release(Struct, frozen=True, array_like=True, tag=True):

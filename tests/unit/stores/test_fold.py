@@ -5,6 +5,7 @@ from msgspec import structs
 
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, Spending
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
@@ -51,6 +52,18 @@ def pools() -> Pools:
 @pytest.fixture
 def fold(pools: Pools) -> Fold:
     return Fold(pools)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_end_of_a_lease_with_its_spender_is_spent_once_whether_the_lease_is_known_or_not(
+    fold: Fold, pools: Pools, *, is_known: bool
+) -> None:
+    pools.set_budgets((BudgetWindow(BudgetRule("b", BudgetUnit.USD, 900), spent={}),), 0)
+    demand = structs.replace(ONE, spending=Spending(60, 6))
+    end = End("p", "a-1", Outcome.SETTLED, spent=Spending(7, 7), spender=demand.spender)
+    fold.fold(Batch("a", 1, (Reserve("a-1" if is_known else "a-0", demand), end)), 0)
+    (left,) = pools.budgets.snapshot()
+    assert (left.spent, left.reserved) == (7, 0 if is_known else 60)
 
 
 def test_a_reservation_is_answered_and_a_waiter_is_granted_later(fold: Fold) -> None:

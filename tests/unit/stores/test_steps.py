@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.domain.budget import Spender, Spending
 from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
@@ -60,6 +61,7 @@ def test_every_step_survives_encoding() -> None:
             Charge("p", "a-1", Cost(1, 2, 3)),
             End("p", "a-1", Outcome.SETTLED, Cost(1, 2, 3), FEEDBACK),
             End("p", "a-1", Outcome.RELEASED),
+            End("p", "a-1", Outcome.SETTLED, spent=Spending(5, 6), spender=Spender("ann", "search", "s")),
             Release("p", "a-1"),
             *(Learn("p", feedback) for feedback in FEEDBACK),
             Advance("p"),

@@ -132,12 +132,13 @@ class AloneLeader:
         if isinstance(step, Rejoin):  # the log has not learned yet what was used when the server was lost before
             for name, cost in (step.alone or {}).items():
                 self._store.use_elsewhere(name, cost)
+            for _, waiting in step.waiting:
+                self._budgets.reserve(waiting)
         for each in step.steps if isinstance(step, Rejoin) else (step,):
             if isinstance(each, Reserve):
                 self._budgets.reserve(each)
             elif isinstance(each, End):
-                self._steps.append(structs.replace(each, feedback=()))  # which is too old by then
-                self._steps.extend(self._budgets.end(each))
+                self._steps.append(self._budgets.end(structs.replace(each, feedback=())))  # it is too old by then
             elif isinstance(each, Release | Configure | Reload | LimitCallers | SetBudgets | TurnBudgets | Spend):
                 self._steps.append(each)
 

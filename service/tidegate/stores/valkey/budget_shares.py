@@ -7,7 +7,7 @@ from msgspec import structs
 
 from tidegate.core.domain.budget import BudgetSnapshot, BudgetUnit, BudgetWindow
 from tidegate.core.domain.demand import Demand, Outcome
-from tidegate.stores.steps import End, Rejoin, Reserve, SetBudgets, Spend, Step
+from tidegate.stores.steps import End, Rejoin, Reserve, SetBudgets, Step
 
 __all__ = ["BudgetShares", "as_reported", "in_period"]
 
@@ -61,17 +61,19 @@ class BudgetShares:
         )
 
     def reserve(self, step: Reserve) -> None:
-        """A call asks for admission."""
+        """A call asks for admission, or waits for it since before the server was lost."""
         self._calls[step.lease_id] = step.demand
         if len(self._calls) > _MOST_CALLS:
             del self._calls[next(iter(self._calls))]
 
-    def end(self, step: End) -> tuple[Spend, ...]:
-        """A lease has ended. Returns what the shared log has to count, if it does not know the lease."""
+    def end(self, step: End) -> End:
+        """The end of a lease for the shared log: if the log does not know the lease, it counts what was spent."""
         demand = self._calls.pop(step.lease_id, None)
         if demand is None or step.outcome in _NOT_SPENT:
-            return ()
-        return (Spend(demand.spender, demand.spending if step.spent is None else step.spent),)
+            return step
+        return structs.replace(
+            step, spent=demand.spending if step.spent is None else step.spent, spender=demand.spender
+        )
 
     def _spent(self, window: BudgetWindow, demands: Iterable[Demand]) -> dict[str, int]:
         """What counts as spent by each subject that was reported in the present period, or is known from the ledger."""

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from support.replicas import replicas
@@ -11,10 +12,10 @@ from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, 
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Demand, Outcome
-from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.errors import Refusal
-from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.stores.steps import End, Held, Rejoin, Release, Reserve, SetBudgets, Spend, TurnBudgets
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.stores.steps import End, Held, Rejoin, Release, Reserve, SetBudgets, TurnBudgets
 from tidegate.stores.valkey.budget_shares import BudgetShares, as_reported, in_period
 
 ANN = Caller("ann", label="ann", team="search")
@@ -73,11 +74,12 @@ def test_what_was_spent_alone_is_for_the_shared_log() -> None:
     own = shares()
     for lease_id in ("a-1", "a-2", "a-3"):
         own.reserve(Reserve(lease_id, demand()))
-    spender = demand().spender
-    assert own.end(End("p", "a-1", Outcome.SETTLED, None, (), Spending(7, 7))) == (Spend(spender, Spending(7, 7)),)
-    assert own.end(End("p", "a-2", Outcome.ABANDONED)) == (Spend(spender, Spending(60, 6)),)
-    assert own.end(End("p", "a-3", Outcome.RELEASED)) == ()
-    assert own.end(End("p", "a-0", Outcome.SETTLED)) == ()  # the log knows this one
+    settled = End("p", "a-1", Outcome.SETTLED, None, (), Spending(7, 7))
+    assert own.end(settled) == structs.replace(settled, spender=demand().spender)
+    abandoned = End("p", "a-2", Outcome.ABANDONED)
+    assert own.end(abandoned) == structs.replace(abandoned, spent=Spending(60, 6), spender=demand().spender)
+    for other in (End("p", "a-3", Outcome.RELEASED), End("p", "a-0", Outcome.SETTLED)):  # the log knows the second
+        assert own.end(other) is other
 
 
 def test_of_too_many_calls_the_oldest_are_forgotten(monkeypatch: Any) -> None:
@@ -85,7 +87,8 @@ def test_of_too_many_calls_the_oldest_are_forgotten(monkeypatch: Any) -> None:
     own = shares()
     for number in range(3):
         own.reserve(Reserve(f"a-{number}", demand()))
-    assert [bool(own.end(End("p", f"a-{number}", Outcome.SETTLED))) for number in range(3)] == [False, True, True]
+    spenders = [own.end(End("p", f"a-{number}", Outcome.SETTLED)).spender for number in range(3)]
+    assert spenders == [None, demand().spender, demand().spender]
 
 
 def test_a_budget_enters_its_next_period_only() -> None:
@@ -160,3 +163,32 @@ def test_a_budget_turns_and_is_spent_by_any_replica() -> None:
             ] * 2
 
     run_virtual(main(), clock)
+
+
+@pytest.mark.parametrize("ends_alone", [True, False])
+def test_a_call_that_waits_when_the_server_is_lost_is_spent_once(*, ends_alone: bool) -> None:
+    clock = VirtualClock()
+    budget = BudgetWindow(BudgetRule("b", BudgetUnit.USD, 900), 0, None, {})
+    one_per_second = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)})}
+
+    async def main() -> int:
+        async with replicas(clock, one_per_second, 1) as (server, (only,)):
+            only.store.set_budgets((budget,))
+            await asyncio.sleep(2)
+            first = await only.admission.acquire(demand(100, 0))
+            await first.end(Outcome.SETTLED, Cost(1), spent=Spending(100, 0))
+            await asyncio.sleep(0)
+            waiting = asyncio.create_task(only.admission.acquire(demand(100, 0)))
+            await asyncio.sleep(0.1)
+            server.is_down = True
+            lease = await waiting
+            assert only.store.status().is_degraded
+            if not ends_alone:
+                server.is_down = False
+                await asyncio.sleep(5)
+            await lease.end(Outcome.SETTLED, Cost(1), spent=Spending(100, 0))
+            server.is_down = False
+            await asyncio.sleep(5)
+            return only.store.budgets_now()[0].spent
+
+    assert run_virtual(main(), clock) == 200
