@@ -203,6 +203,8 @@ class Pool:
             is_next = self._own_limits.head(now_ns) is waiter
         if own is not None and (own.wait_ns is None or wait_ns == own_ns):
             return Wait(wait_ns, "caller_limit")
+        if self._own_limits.waits_for_budget(waiter):
+            return Wait(wait_ns, "budget")
         return Wait(wait_ns, self._binding(demand.cost, now_ns) if is_next else "queue")
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:

@@ -69,13 +69,19 @@ class QueueView:
         )
 
     def binding(self, now_ns: int) -> str:
-        """What the next request waits for, as in `Wait`; empty if nobody waits."""
+        """What the next request waits for, as in `Wait`; empty if nobody waits.
+
+        If all are skipped, it is the one that came first.
+        """
         if not self._queue.waiting:
             return ""
         head = self._queue.head(now_ns)
-        if head is None or self._own_limits.exceeded(head, now_ns) is not None:
+        waiter = next(iter(self._queue.waiting.values())) if head is None else head
+        if self._own_limits.exceeded(waiter, now_ns) is not None:
             return "caller_limit"
-        return self._binding(head.demand.cost, now_ns)
+        if self._own_limits.waits_for_budget(waiter):
+            return "budget"
+        return "queue" if head is None else self._binding(head.demand.cost, now_ns)
 
     def _group(self, waiters: list[Waiter], now_ns: int) -> WaitingGroup:
         oldest, newest = waiters[0], waiters[-1]

@@ -58,11 +58,13 @@ def test_a_failed_request_that_returns_is_refused_as_well(pool: Pool) -> None:
 
 def test_a_call_waits_for_the_reservations_of_others_while_another_caller_goes(pool: Pool, accounts: Accounts) -> None:
     assert pool.reserve("r-1", demand(700), 0) is GRANTED
-    assert isinstance(pool.reserve("r-2", demand(400), 0), Wait)
+    assert pool.reserve("r-2", demand(400), 0).binding == "budget"  # type: ignore[union-attr]
     assert pool.queue.left("r-2", 0).binding == "budget"  # type: ignore[union-attr]
+    assert pool.snapshot(0).binding == "budget"
     assert pool.reserve("r-3", demand(200, BOB), 0) is GRANTED
     end(pool, "r-1", 100)
     assert list(accounts.freed) == ["p"]
+    assert pool.snapshot(0).binding == "queue", "it will be granted"
     assert pool.advance(0) == ("r-2",)
 
 
