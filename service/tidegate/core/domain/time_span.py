@@ -53,6 +53,7 @@ def end_of(field: str, text: str, now: float) -> int:
 def _date(field: str, text: str, allowed: str) -> int:
     try:
         when = datetime.fromisoformat(text)
-        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+        in_utc = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)  # fails beyond the years 1 to 9999
+        return int(in_utc.timestamp())
     except (ValueError, OverflowError):
         raise ConfigurationError(field, text, allowed) from None

@@ -4,6 +4,7 @@ Source: OpenTelemetry semantic conventions for generative AI v0.1.0 (spans, and 
 Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells out a name of these conventions.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -81,6 +82,7 @@ SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
 _ABANDONED: Final = frozenset({"CancelledError", "ClientDisconnected", "GeneratorExit"})
+_HOST_AND_PORT: Final = re.compile("(.*):([0-9]{1,5})")
 _TRACE_CONTEXT: Final = tuple((name, name.encode()) for name in (TRACE_PARENT, TRACE_STATE))
 
 
@@ -115,8 +117,9 @@ def server_of(host: str, scheme: object) -> dict[str, str | float]:
     """Address and port that a client has called, by its `Host`; empty without one."""
     if not host:
         return {}
-    address, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "")
-    return {SERVER_ADDRESS: address, SERVER_PORT: int(port) if port else 443 if scheme == "https" else 80}
+    default_port = 443 if scheme == "https" else 80
+    found = _HOST_AND_PORT.fullmatch(host)
+    return {SERVER_ADDRESS: found[1] if found else host, SERVER_PORT: int(found[2]) if found else default_port}
 
 
 def set_usage(scope: Scope, usage: Usage) -> None:

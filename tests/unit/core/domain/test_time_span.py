@@ -13,8 +13,10 @@ DATES = [
     ("2026-11-18", 1_794_960_000),
     ("2026-11-18T01:00:00+01:00", 1_794_960_000),
     ("2026-11-18T00:00", 1_794_960_000),
+    ("9999-12-31T20:00Z", 253_402_286_400),
 ]
 INVALID = ["", "7", "0d", "-1d", "7 days", "yesterday", "2026-13-01", "999999d"]
+BEYOND_THE_CALENDAR = ["0001-01-01T00:00+14:00", "9999-12-31T23:00-14:00"]
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,7 @@ def test_an_end_is_so_far_ahead_or_a_date_in_utc(text: str, seconds: int) -> Non
     assert end_of("until", text, NOW) == seconds
 
 
-@pytest.mark.parametrize("text", INVALID)
+@pytest.mark.parametrize("text", INVALID + BEYOND_THE_CALENDAR)
 def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
     for read, allowed in ((moment, MOMENT_TEXT), (end_of, END_TEXT)):
         with pytest.raises(ConfigurationError) as caught:

@@ -58,6 +58,8 @@ def test_a_call_is_described_by_who_makes_it_and_where() -> None:
         ("tidegate", "https", ("tidegate", 443)),
         ("[::1]:8080", "http", ("[::1]", 8080)),
         ("[::1]", "http", ("[::1]", 80)),
+        ("tidegate:\u00b2", "http", ("tidegate:\u00b2", 80)),
+        (f"tidegate:{'9' * 5_000}", "http", (f"tidegate:{'9' * 5_000}", 80)),
     ],
 )
 def test_the_place_that_was_called(host: str, scheme: str, place: tuple[str, int] | None) -> None:
