@@ -80,7 +80,7 @@ def usage_router(services: Services) -> APIRouter:
     )
     async def sessions(
         request: Request, since: str = "7d", limit: Annotated[int, Query(ge=1, le=_MAX_SESSIONS)] = 20
-    ) -> dict[str, Any]:
+    ) -> Response:
         """The most expensive sessions of the last 30 days that were used since a time, with all their usage.
 
         A session has the id that its client sends, or a hash of it if it is long or not plain. `since` is as for usage.
@@ -92,6 +92,7 @@ def usage_router(services: Services) -> APIRouter:
         caller = getattr(request.state, "caller", None)
         label = None if caller is None else caller.label
         query = usage_query("caller", since, None, services.clock.wall_seconds(), caller=label)
-        return {"sessions": [shown_session(each) for each in await calls.run(lambda: ledger.sessions(query, limit))]}
+        found = await calls.run(lambda: ledger.sessions(query, limit))
+        return JSONResponse({"sessions": [shown_session(each) for each in found]}, headers=_HEADERS)
 
     return router

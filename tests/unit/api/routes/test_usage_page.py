@@ -313,7 +313,10 @@ def test_sessions_are_listed_for_programs_as_well(services: Services) -> None:
         path = "/api/system/usage/sessions?since=7d&limit=5"
         return asyncio.run(call(app_of(services), "GET", path, headers={"x-api-key": key}))
 
-    assert sessions("boss-key").json()["sessions"] == [
+    answer = sessions("boss-key")
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["sessions"] == [
         {
             "session": "s-1",
             "caller": "nightly",
