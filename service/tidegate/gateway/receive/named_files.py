@@ -16,6 +16,9 @@ _BLOCKS: Final = Decoder(list[Block]).decode
 _LONG_BYTES: Final = 256 * 1024
 """Takes a tenth of a millisecond to decode. Then other tasks run."""
 _CODE: Final = "code_execution"
+_DEEPEST: Final = 8
+"""A file is at most three levels below a block of a message. Each level is decoded again together with all below it, so
+deeper ones are left to the check of the whole body, which decodes it once."""
 
 
 async def may_name_objects(fields: MessageBody, special: Sequence[Block]) -> bool:
@@ -34,13 +37,13 @@ def may_create_objects(fields: MessageBody) -> bool:
     return fields.container is not ABSENT or any((tool.type or "").startswith(_CODE) for tool in tools)
 
 
-async def _name_files(blocks: Sequence[Block]) -> bool:
+async def _name_files(blocks: Sequence[Block], level: int = 1) -> bool:
     for block in blocks:
         if block.file_id is not ABSENT:
             return True
         for raw in (block.source, block.content):
             inner = _inner(raw)
-            if inner is None or (inner and await _name_files(inner)):
+            if inner is None or (inner and (level == _DEEPEST or await _name_files(inner, level + 1))):
                 return True
             if len(memoryview(raw)) > _LONG_BYTES:
                 await asyncio.sleep(0)

@@ -118,11 +118,10 @@ def named_objects(body: bytes) -> Collection[str]:
         return names
 
     try:
-        value = json.loads(body, object_pairs_hook=read, parse_int=_unread, parse_float=_unread)
-    except (ValueError, RecursionError):
+        found = _Names()
+        found.add(json.loads(body, object_pairs_hook=read, parse_int=_unread, parse_float=_unread))
+    except (ValueError, RecursionError):  # Python 3.13 decodes lists that are nested too deeply for `add`
         return quoted_ids(body)
-    found = _Names()
-    found.add(value)
     return dict.fromkeys(name for name in found.inner if "_" in name)
 
 

@@ -22,6 +22,12 @@ def test_no_value_hides_what_a_body_names(value: bytes) -> None:
     assert list(named_objects(body)) == ["vlt_OfBob0001"]
 
 
+@pytest.mark.parametrize("levels", [5_000, 100_000])
+def test_lists_that_are_nested_too_deeply_to_be_decoded_are_searched(levels: int) -> None:
+    body = b"[" * levels + b'"vlt_OfBob0001"' + b"]" * levels
+    assert list(named_objects(body)) == ["vlt_OfBob0001"]
+
+
 def test_deep_objects_take_no_longer_than_flat_ones() -> None:
     ids = ",".join(f'"vlt_{number}"' for number in range(50_000))
     flat = f'{{"vault_ids": [{ids}]}}'

@@ -314,6 +314,16 @@ def test_a_body_is_read_for_what_it_names_and_creates(changes: dict[str, Any], f
     assert read(**changes) == found
 
 
+@pytest.mark.parametrize(("levels", "may_name"), [(8, False), (9, True), (300, True)])
+def test_content_that_is_nested_deeper_than_any_real_one_is_not_decoded_to_its_end(
+    levels: int, *, may_name: bool
+) -> None:
+    inner: Any = "x"
+    for _ in range(levels):
+        inner = [{"type": "tool_result", "content": inner}]
+    assert read(messages=[{"role": "user", "content": inner}]) == (may_name, False)
+
+
 def test_a_long_text_before_a_file_hides_nothing() -> None:
     text = {"role": "user", "content": "x" * 20_000}
     assert read(messages=[text, *content(DOCUMENT)["messages"]]) == (True, False)
