@@ -10,7 +10,7 @@ from tidegate.ai_client import MOST_PROMPT_CHARACTERS
 from tidegate.api.examples import ANSWER_EXAMPLE
 from tidegate.core.domain.pool_settings import LEAST_UNITS
 from tidegate.core.domain.usage import Usage
-from tidegate.settings.field_types import AUTO, MAX_BURST_SECONDS, MAX_SECONDS, MAX_UNITS
+from tidegate.settings.fields.field_types import AUTO, MAX_BURST_SECONDS, MAX_SECONDS, MAX_UNITS
 
 __all__ = ["ConfigureBody", "GenerateAnswer", "GenerateBody", "ProblemDocument", "UsageAnswer", "usage_body"]
 

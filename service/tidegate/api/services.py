@@ -24,7 +24,7 @@ from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.settings import Settings
-from tidegate.settings.changes import Change
+from tidegate.settings.loading.changes import Change
 from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = ["Exposition", "Generator", "Ledger", "Limiter", "PoolStore", "Reloads", "Services"]

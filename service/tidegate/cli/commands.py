@@ -22,8 +22,8 @@ from tidegate.cli.simulator import simulator
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
 from tidegate.settings import LoadedSettings, Settings, load_settings
-from tidegate.settings.example import example_file
 from tidegate.settings.prices import load_prices
+from tidegate.settings.reference.example import example_file
 
 if TYPE_CHECKING:
     from tidegate.http.server.server import HttpImplementation  # imports uvicorn

@@ -15,7 +15,7 @@ from tidegate.core.domain.time_span import END_TEXT, end_of
 from tidegate.core.ports.key_store import KeyInfo, NewCaller
 from tidegate.identity.identify import new_key
 from tidegate.settings import CallerSettings, load_settings
-from tidegate.settings.field_docs import field_docs
+from tidegate.settings.fields.field_docs import field_docs
 
 if TYPE_CHECKING:
     from tidegate.ledger.access.key_administration import Keys

@@ -2,10 +2,10 @@
 
 from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
-from tidegate.settings.field_types import AUTO
-from tidegate.settings.loading import LoadedSettings, load_settings
+from tidegate.settings.fields.field_types import AUTO
+from tidegate.settings.loading.loading import LoadedSettings, load_settings
 from tidegate.settings.model import Settings
-from tidegate.settings.table import settings_table
+from tidegate.settings.reference.table import settings_table
 
 __all__ = [
     "AUTO",

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from tidegate.core.domain.budget import BudgetRule, BudgetUnit, Each, OnExceed, Period
 from tidegate.core.domain.pool_settings import LEAST_UNITS
 from tidegate.core.pricing.price_list import MICRO_USD
-from tidegate.settings.field_docs import FieldDoc, SettingsModel
-from tidegate.settings.field_types import CallerName, Text, number
+from tidegate.settings.fields.field_docs import FieldDoc, SettingsModel
+from tidegate.settings.fields.field_types import CallerName, Text, number
 
 __all__ = ["SESSION_BUDGET", "BudgetSettings", "session_budget"]
 

@@ -8,8 +8,8 @@ from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.caller import DEFAULT_TEAM, Caller, CallerLimits, Priority
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import LimitSettings
-from tidegate.settings.field_docs import FieldDoc, SettingsModel
-from tidegate.settings.field_types import (
+from tidegate.settings.fields.field_docs import FieldDoc, SettingsModel
+from tidegate.settings.fields.field_types import (
     AMOUNT_TEXT,
     BURST_TEXT,
     MAX_UNITS,

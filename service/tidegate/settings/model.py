@@ -12,10 +12,10 @@ from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.ports.store_address import STORE_URL_TEXT
 from tidegate.settings.budgets import SESSION_BUDGET, BudgetSettings, session_budget
-from tidegate.settings.database_url import DATABASE_URL_TEXT, DatabaseUrlField, LedgerUse, Tenant, Unowned
 from tidegate.settings.entries import CallerSettings, PoolLimits
-from tidegate.settings.field_docs import FieldDoc
-from tidegate.settings.field_types import (
+from tidegate.settings.fields.database_url import DATABASE_URL_TEXT, DatabaseUrlField, LedgerUse, Tenant, Unowned
+from tidegate.settings.fields.field_docs import FieldDoc
+from tidegate.settings.fields.field_types import (
     AMOUNT_TEXT,
     BURST_TEXT,
     MAX_UNITS,
@@ -36,9 +36,9 @@ from tidegate.settings.field_types import (
     Timeout,
     UpstreamUrl,
 )
-from tidegate.settings.pool_names import check_pool_name, is_model_id
+from tidegate.settings.fields.pool_names import check_pool_name, is_model_id
+from tidegate.settings.fields.store_url import MEMORY, StoreStart, StoreUrl, StoreUrlField
 from tidegate.settings.relay_settings import RelaySettings
-from tidegate.settings.store_url import MEMORY, StoreStart, StoreUrl, StoreUrlField
 
 __all__ = ["Settings"]
 

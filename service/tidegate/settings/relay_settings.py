@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from tidegate.settings.field_docs import FieldDoc, SettingsModel
-from tidegate.settings.field_types import COUNT_TEXT, TIMEOUT_TEXT, WAIT_TEXT, Count, Seconds, Timeout
+from tidegate.settings.fields.field_docs import FieldDoc, SettingsModel
+from tidegate.settings.fields.field_types import COUNT_TEXT, TIMEOUT_TEXT, WAIT_TEXT, Count, Seconds, Timeout
 
 __all__ = ["RelaySettings"]
 

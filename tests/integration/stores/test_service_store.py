@@ -19,7 +19,7 @@ from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.settings import Settings
-from tidegate.settings.store_url import StoreUrl
+from tidegate.settings.fields.store_url import StoreUrl
 
 POOL = "opus-5"
 

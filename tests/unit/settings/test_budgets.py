@@ -9,7 +9,7 @@ from tidegate.cli.composition.ledger import check_budgets
 from tidegate.core.domain.budget import BudgetRule, BudgetUnit, Each, OnExceed, Period
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings import BudgetSettings, Settings, load_settings
-from tidegate.settings.changes import changes_between
+from tidegate.settings.loading.changes import changes_between
 
 
 def loaded(tmp_path: Path, text: str, **environment: str) -> Settings:

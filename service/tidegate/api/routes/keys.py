@@ -22,7 +22,7 @@ from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import end_of
 from tidegate.core.ports.key_store import KeyAdministration, KeyInfo, NewCaller, NewKey
-from tidegate.settings.field_types import Amount, CallerName, Text
+from tidegate.settings.fields.field_types import Amount, CallerName, Text
 
 __all__ = ["KEYS_PATH", "keys_router", "shown_key"]
 

@@ -14,7 +14,7 @@ from tidegate.api.services import Services
 from tidegate.core.domain.pause import Pause, PauseKind
 from tidegate.core.ports.pauses import PauseAdministration
 from tidegate.identity.sessions import plain_id
-from tidegate.settings.field_types import Text
+from tidegate.settings.fields.field_types import Text
 
 __all__ = ["PAUSES_PATH", "pause_name", "pauses_router", "shown_pause"]
 

@@ -26,8 +26,8 @@ from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.settings import AUTO, PoolLimits
-from tidegate.settings.field_types import MAX_BURST_SECONDS
-from tidegate.settings.pool_names import check_pool_name, is_model_id
+from tidegate.settings.fields.field_types import MAX_BURST_SECONDS
+from tidegate.settings.fields.pool_names import check_pool_name, is_model_id
 from tidegate.stores.runtime_settings import SetAtRuntime, log_runtime_change
 
 __all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "RELOAD_PATH", "STATUS_PATH", "system_router"]

@@ -10,7 +10,7 @@ from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
 from tidegate.observe.upkeep.upkeep_metrics import UpkeepMetrics
 from tidegate.settings import Settings
-from tidegate.settings.changes import Change, changes_between, reloaded
+from tidegate.settings.loading.changes import Change, changes_between, reloaded
 
 __all__ = ["Reloader"]
 

@@ -10,8 +10,8 @@ from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings import CallerSettings, Settings
 from tidegate.settings.entries import PoolLimits
-from tidegate.settings.field_docs import SettingsModel, field_docs
-from tidegate.settings.suggestions import did_you_mean
+from tidegate.settings.fields.field_docs import SettingsModel, field_docs
+from tidegate.settings.fields.suggestions import did_you_mean
 from tidegate.stores.recording.changed_settings import AUTO_BURST_SECONDS, ChangedLimits, ChangedSettings
 
 __all__ = ["changed_settings"]

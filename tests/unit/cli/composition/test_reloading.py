@@ -25,7 +25,7 @@ from tidegate.ledger.database import Database
 from tidegate.observe.logging.request_log import RequestLog
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.settings import Settings, load_settings
-from tidegate.settings.changes import NEEDS_RESTART, RELOADABLE
+from tidegate.settings.loading.changes import NEEDS_RESTART, RELOADABLE
 
 CALLER = {"name": "web", "key_sha256": key_hash("web"), "weight": 3, "priority": "batch", "max_concurrent": 4}
 START: dict[str, Any] = {"anthropic_api_key": "sk-first"}

@@ -7,10 +7,10 @@ from typing import Final
 
 from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
-from tidegate.settings.field_docs import SettingsModel, field_docs
-from tidegate.settings.field_types import AUTO
+from tidegate.settings.fields.field_docs import SettingsModel, field_docs
+from tidegate.settings.fields.field_types import AUTO
+from tidegate.settings.loading.secret_files import SECRETS, file_variable
 from tidegate.settings.model import Settings
-from tidegate.settings.secret_files import SECRETS, file_variable
 
 __all__ = ["example_file"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tidegate.settings import Settings
-from tidegate.settings.changes import NEEDS_RESTART, RELOADABLE, Change, changes_between, reloaded
+from tidegate.settings.loading.changes import NEEDS_RESTART, RELOADABLE, Change, changes_between, reloaded
 
 HASHES = {name: f"{number:064x}" for number, name in enumerate(("ann", "ben", "new"))}
 

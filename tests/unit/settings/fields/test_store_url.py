@@ -6,8 +6,8 @@ import pytest
 
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings import LoadedSettings, load_settings
-from tidegate.settings.changes import changes_between
-from tidegate.settings.store_url import StoreUrl
+from tidegate.settings.fields.store_url import StoreUrl
+from tidegate.settings.loading.changes import changes_between
 
 URL = "valkeys://tide:hunter2@cache:6380/1?prefix=team"
 SHOWN = "valkeys://(hidden)@cache:6380/1?prefix=team"

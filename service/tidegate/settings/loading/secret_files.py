@@ -7,7 +7,7 @@ from typing import Final, get_args
 from pydantic import SecretStr
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.settings.field_docs import field_docs
+from tidegate.settings.fields.field_docs import field_docs
 from tidegate.settings.model import Settings
 
 __all__ = ["SECRETS", "file_variable", "secrets_from_files"]

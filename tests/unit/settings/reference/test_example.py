@@ -6,7 +6,7 @@ from pathlib import Path
 
 from support.project import ROOT
 from tidegate.settings import CallerSettings, PoolLimits, Settings, load_settings
-from tidegate.settings.example import example_file
+from tidegate.settings.reference.example import example_file
 
 FILE = ROOT / "service/tidegate/tidegate.example.toml"
 

@@ -12,7 +12,7 @@ from tidegate.core.claude.rate_limit_groups import (
     overflow_pool,
 )
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.settings.suggestions import did_you_mean
+from tidegate.settings.fields.suggestions import did_you_mean
 
 __all__ = ["check_pool_name", "is_model_id"]
 

@@ -2,11 +2,11 @@
 
 from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
-from tidegate.settings.field_docs import SettingsModel, field_docs
-from tidegate.settings.field_types import AUTO
-from tidegate.settings.loading import CONFIG_VARIABLE
+from tidegate.settings.fields.field_docs import SettingsModel, field_docs
+from tidegate.settings.fields.field_types import AUTO
+from tidegate.settings.loading.loading import CONFIG_VARIABLE
+from tidegate.settings.loading.secret_files import SECRETS, file_variable
 from tidegate.settings.model import Settings
-from tidegate.settings.secret_files import SECRETS, file_variable
 
 __all__ = ["settings_table"]
 

@@ -6,8 +6,8 @@ import pytest
 
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.settings import LoadedSettings, load_settings, settings_table
-from tidegate.settings.example import example_file
-from tidegate.settings.secret_files import SECRETS, file_variable
+from tidegate.settings.loading.secret_files import SECRETS, file_variable
+from tidegate.settings.reference.example import example_file
 
 KEY = "sk-ant-xqzvmark"
 

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
-from tidegate.settings.field_docs import SettingsModel, field_docs
+from tidegate.settings.fields.field_docs import SettingsModel, field_docs
+from tidegate.settings.fields.suggestions import did_you_mean
+from tidegate.settings.loading.secret_files import SECRETS
 from tidegate.settings.model import Settings
-from tidegate.settings.secret_files import SECRETS
-from tidegate.settings.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -6,10 +6,10 @@ from typing import Any, Final, Literal
 
 from tidegate.settings.budgets import BudgetSettings
 from tidegate.settings.entries import CallerSettings, PoolLimits
-from tidegate.settings.field_docs import SettingsModel, field_docs
+from tidegate.settings.fields.field_docs import SettingsModel, field_docs
+from tidegate.settings.loading.secret_files import SECRETS
+from tidegate.settings.loading.values import as_json, as_text
 from tidegate.settings.model import Settings
-from tidegate.settings.secret_files import SECRETS
-from tidegate.settings.values import as_json, as_text
 
 __all__ = ["NEEDS_RESTART", "RELOADABLE", "Change", "changes_between", "reloaded"]
 

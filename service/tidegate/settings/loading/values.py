@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel, SecretStr
 
-from tidegate.settings.database_url import DatabaseUrl
-from tidegate.settings.field_docs import FieldDoc
-from tidegate.settings.field_types import AUTO
-from tidegate.settings.store_url import StoreUrl
+from tidegate.settings.fields.database_url import DatabaseUrl
+from tidegate.settings.fields.field_docs import FieldDoc
+from tidegate.settings.fields.field_types import AUTO
+from tidegate.settings.fields.store_url import StoreUrl
 
 __all__ = ["as_json", "as_text"]
 

@@ -13,7 +13,7 @@ from tidegate.core.claude.rate_limit_groups import (
 )
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.pricing.price_list import PriceList
-from tidegate.settings.pool_names import check_pool_name, is_model_id
+from tidegate.settings.fields.pool_names import check_pool_name, is_model_id
 
 
 @pytest.mark.parametrize("name", [*MODEL_POOLS, *ENDPOINT_POOLS, "post_agents", "get_memory_stores_id_memories_id"])

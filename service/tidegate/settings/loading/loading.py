@@ -11,12 +11,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
-from tidegate.settings.error_messages import DEFAULT_ORIGIN, configuration_errors
-from tidegate.settings.field_docs import field_docs
+from tidegate.settings.fields.field_docs import field_docs
+from tidegate.settings.fields.suggestions import did_you_mean
+from tidegate.settings.loading.error_messages import DEFAULT_ORIGIN, configuration_errors
+from tidegate.settings.loading.secret_files import SECRETS, file_variable, secrets_from_files
+from tidegate.settings.loading.values import as_json, as_text
 from tidegate.settings.model import Settings
-from tidegate.settings.secret_files import SECRETS, file_variable, secrets_from_files
-from tidegate.settings.suggestions import did_you_mean
-from tidegate.settings.values import as_json, as_text
 
 __all__ = ["CONFIG_VARIABLE", "LoadedSettings", "load_settings"]
 
