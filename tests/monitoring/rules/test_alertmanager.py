@@ -230,6 +230,24 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", pool="p", window="1h")
         ),
         pytest.param(
             [
+                alert("TidegateBudgetUsedUp", "warning", budget="day"),
+                alert("TidegateBudgetLow", "warning", budget="day"),
+                alert("TidegateRefusals", "warning", pool="p", cause="budget"),
+            ],
+            {"TidegateBudgetLow warning", "TidegateRefusals warning"},
+            id="budget",
+        ),
+        pytest.param(
+            [
+                alert("TidegateBudgetUsedUp", "warning", budget="day"),
+                alert("TidegateBudgetLow", "warning", budget="month"),
+                alert("TidegateRefusals", "warning", pool="p", cause="deadline"),
+            ],
+            set(),
+            id="another budget",
+        ),
+        pytest.param(
+            [
                 alert("TidegateUpstreamIsSimulator", "warning"),
                 alert("TidegateSpendUnusual", "warning"),
                 WAITS,

@@ -24,6 +24,7 @@ WATCHDOG = {
 }
 UP = {'up{job="tidegate",instance="a"}': "1x400"}
 FAULTY = {
+    "tidegate_budget_spent": 0,
     "tidegate_pool_frozen": 0,
     "tidegate_queue_depth": 0,
     "tidegate_queue_tokens": 0,

@@ -1,7 +1,5 @@
 """Faults of the service itself, and of its monitoring."""
 
-import contextlib
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 from support.alerting.fault import fault
@@ -82,13 +80,14 @@ def a_lease_that_does_not_end(stack: Stack) -> None:
 
 
 @fault("TidegateLedgerNotWritten warning", variables={"TIDEGATE_STATE_DIR": "state"}, clock_ahead=True)
-def a_database_that_cannot_be_written(stack: Stack) -> None:
+def a_full_disk(stack: Stack) -> None:
     stack.call()
-    with contextlib.closing(sqlite3.connect(stack.folder("a") / "state/ledger.sqlite", timeout=60)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+    stack.wait_for(lambda: stack.query("tidegate_ledger_unwritten_seconds == 0"), "written usage")
+    with stack.full_disk():
         stack.call()
-        stack.wait_for(lambda: stack.query("tidegate_ledger_unwritten_seconds > 0"), "usage in memory")
+        stack.wait_for(lambda: stack.query("tidegate_ledger_up == 0"), "a failed write")
         stack.wait_half_an_hour()
         stack.fires("TidegateLedgerNotWritten", instance=stack.addresses[0])
-        other.rollback()
+        stack.silent("critical")
+        assert stack.call() == 200
     stack.resolves("TidegateLedgerNotWritten")

@@ -1,6 +1,7 @@
 """Service, simulator, Prometheus with the short rules, and Alertmanager with the shipped configuration."""
 
 import json
+import resource
 import shutil
 import signal
 import socket
@@ -123,6 +124,17 @@ class Stack(Client):
         process = self._services[name][0].process
         process.terminate()
         process.wait(timeout=PATIENCE_SECONDS)
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Let the service write no file beyond its first kilobyte, as if the disk were full."""
+        process = self._services["a"][0].process.pid
+        before = resource.prlimit(process, resource.RLIMIT_FSIZE)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (1_024, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(process, resource.RLIMIT_FSIZE, before)
 
     def wait_half_an_hour(self) -> None:
         """Advance the service's clock by 31 minutes."""

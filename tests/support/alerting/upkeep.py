@@ -6,6 +6,8 @@ import urllib.request
 from support.alerting.fault import fault
 from support.alerting.stack import Stack
 
+BUDGET = '[[budgets]]\nname = "all"\nunit = "tokens"\nlimit = {limit}\nper = "total"\n'
+
 
 @fault("TidegateReloadRefused warning")
 def an_invalid_configuration(stack: Stack) -> None:
@@ -42,3 +44,25 @@ def a_key_that_expires(stack: Stack) -> None:
         (made,) = json.load(answer)["keys"]
     assert stack.call(path=f"{keys}/{made['id']}/expire", body={"at": "30d"}, key="the-admin") == 200
     stack.resolves("TidegateKeyExpires")
+
+
+@fault(
+    "TidegateBudgetLow warning",
+    "TidegateBudgetUsedUp warning",
+    toml=BUDGET.format(limit=1_000),
+    variables={"TIDEGATE_STATE_DIR": "state"},
+)
+def a_budget_that_is_used_up(stack: Stack) -> None:
+    def call() -> int:
+        return stack.call(max_tokens=850, x_simulator_output_tokens="820")
+
+    assert call() == 200
+    stack.fires("TidegateBudgetLow", budget="all")
+    assert call() == 429
+    stack.fires("TidegateBudgetUsedUp", budget="all")
+    stack.fires("TidegateBudgetLow", budget="all", silenced=True)
+    stack.silent("critical")
+    (stack.folder("a") / "tidegate.toml").write_text(BUDGET.format(limit=10_000))
+    stack.reload("a")
+    stack.resolves("TidegateBudgetUsedUp")
+    stack.resolves("TidegateBudgetLow")

@@ -8,7 +8,14 @@ from msgspec import Struct, structs
 from tidegate.core.accounts.account_waits import AccountWaits
 from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, BudgetWindow, OnExceed, Spending
 
-__all__ = ["Budget", "Meter", "MeterState"]
+__all__ = ["LOW", "REFUSED", "USED_UP", "Budget", "Meter", "MeterState"]
+
+LOW: Final = 1
+"""A bit of `Budget.told`: most of the limit was spent."""
+REFUSED: Final = 2
+"""A bit of `Budget.told`: the limit was reached, or a call was refused."""
+USED_UP: Final = 4
+"""A bit of `Budget.told`: the limit was reached, or a call was refused after most of it was spent."""
 
 _UNITS: Final = (BudgetUnit.USD, BudgetUnit.TOKENS)
 """In the order of the fields of `Spending`."""
@@ -45,7 +52,7 @@ class Budget:
     Attributes:
         spent: by calls that have ended in this period.
         reserved: for calls in progress.
-        told: which thresholds were reported, as bits.
+        told: what was reported in this period, as bits.
         skipped_in: the waits of each pool in which calls wait for the end of others that have reserved the rest.
     """
 
@@ -72,7 +79,8 @@ class Budget:
 
     def snapshot(self) -> BudgetSnapshot:
         """The amount now."""
-        return BudgetSnapshot(self.meter.rule, self.subject, self.spent, self.reserved, self.meter.ends)
+        used_up = bool(self.told & USED_UP)
+        return BudgetSnapshot(self.meter.rule, self.subject, self.spent, self.reserved, self.meter.ends, used_up)
 
 
 class Meter:

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from tidegate.core.accounts.account_waits import AccountWaits
-from tidegate.core.accounts.budget_meter import Budget, Meter, MeterState
+from tidegate.core.accounts.budget_meter import LOW, REFUSED, USED_UP, Budget, Meter, MeterState
 from tidegate.core.domain.budget import (
     NOTHING_SPENT,
     BudgetSnapshot,
@@ -26,10 +26,8 @@ __all__ = ["Budgets", "BudgetsState"]
 _MOST_SHOWN: Final = 100
 """Subjects of one budget in a snapshot: those with the least left."""
 _MOST_SPENDERS: Final = 1_000
-_REFUSED: Final = 2
-_THRESHOLDS: Final = ((100, _REFUSED | 1), (80, 1))
-"""Shares of the limit, in percent, that are reported once per period, and the bits of `Budget.told` that they set."""
-_FIRST_THRESHOLD: Final = 80
+_LOW_PERCENT: Final = 80
+"""The share of the limit that is reported before all of it."""
 _LEAST: Final = Spending(1, 1)
 """A call that is priced later costs at least this."""
 _NOT_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
@@ -142,7 +140,7 @@ class Budgets:
         for budget in self._for(demand.spender):
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(spending):
-                self._tell(budget, 100, _REFUSED)
+                self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= _LOW_PERCENT else REFUSED)
                 return Refused(Cause.BUDGET, budget=budget.snapshot())
             if on_exceed is OnExceed.BATCH and not budget.has(spending, beside_reserved=True):
                 demand = structs.replace(demand, caller=demand.caller.lowered(Priority.BATCH))
@@ -284,10 +282,11 @@ class Budgets:
         meter = budget.meter
         budget.spent += spending[meter.unit]
         meter.touch(budget)
-        percent = budget.spent * 100 // meter.rule.limit
-        if percent >= _FIRST_THRESHOLD:
-            threshold, bits = next(each for each in _THRESHOLDS if percent >= each[0])
-            self._tell(budget, threshold, bits)
+        percent = _percent(budget)
+        if percent >= 100:
+            self._tell(budget, 100, LOW | REFUSED | USED_UP)
+        elif percent >= _LOW_PERCENT:
+            self._tell(budget, _LOW_PERCENT, LOW)
 
     def _tell(self, budget: Budget, percent: int, bits: int) -> None:
         """Reports a threshold, unless all of its bits were told before in this period."""
@@ -301,6 +300,11 @@ class Budgets:
             waits.until_ns = 0
             self._freed[pool] = None
         budget.skipped_in.clear()
+
+
+def _percent(budget: Budget) -> int:
+    """The share of the limit that is spent, in whole percent, rounded down."""
+    return budget.spent * 100 // budget.meter.rule.limit
 
 
 def _remaining_ratio(budget: BudgetSnapshot) -> float:

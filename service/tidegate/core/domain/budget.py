@@ -152,6 +152,7 @@ class BudgetSnapshot(Struct, frozen=True, gc=False, array_like=True):
         spent: by calls that have ended.
         reserved: for calls in progress.
         ends: as in `BudgetWindow`.
+        used_up: whether all was spent in this period, or a call was refused after most of it was spent.
     """
 
     rule: BudgetRule
@@ -159,6 +160,7 @@ class BudgetSnapshot(Struct, frozen=True, gc=False, array_like=True):
     spent: int
     reserved: int
     ends: int | None
+    used_up: bool = False
 
     @property
     def remaining(self) -> int:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tidegate.monitoring.rules.budgets import BUDGETS
 from tidegate.monitoring.rules.limits import LIMITS
 from tidegate.monitoring.rules.recording import RECORDINGS
 from tidegate.monitoring.rules.replicas import REPLICAS
@@ -22,7 +23,7 @@ _PERIODS: Final = ("for", "keep_firing_for")
 
 def alert_groups(installation: Installation) -> tuple[Group, ...]:
     """All groups of alerts."""
-    return (service(installation.job), REPLICAS, UPSTREAM, LIMITS, SLOS)
+    return (service(installation.job), REPLICAS, UPSTREAM, LIMITS, BUDGETS, SLOS)
 
 
 def rule_files(installation: Installation) -> dict[str, str]:

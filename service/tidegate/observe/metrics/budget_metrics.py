@@ -7,14 +7,19 @@ from typing import Any, Final, Self
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from tidegate.core.domain.budget import BudgetSnapshot, BudgetUnit
+from tidegate.core.domain.budget import BudgetSnapshot, BudgetUnit, Each
 from tidegate.core.domain.events import BudgetReached, Event
 from tidegate.core.pricing.price_list import MICRO_USD
 from tidegate.observe.metrics import catalogue
 
 __all__ = ["BudgetMetrics"]
 
-_GAUGES: Final = (catalogue.BUDGET_LIMIT, catalogue.BUDGET_SPENT, catalogue.BUDGET_REMAINING)
+_GAUGES: Final = (
+    catalogue.BUDGET_LIMIT,
+    catalogue.BUDGET_SPENT,
+    catalogue.BUDGET_REMAINING,
+    catalogue.BUDGET_USED_UP,
+)
 _MOST_BUDGETS: Final = 200
 """Labels are names of configured budgets; a reload may bring others."""
 
@@ -22,7 +27,8 @@ _MOST_BUDGETS: Final = 200
 class BudgetMetrics(Collector):
     """Exports what budgets have left, at each scrape, and how often a threshold was reached.
 
-    Of a budget that several subjects have each, the one with the least left is shown.
+    Of a budget that several subjects have each, the one with the least left is shown. Sessions end, with whatever they
+    have spent, so a budget of each session is never shown as used up.
 
     Args:
         budgets: returns what is left; must not block.
@@ -54,9 +60,12 @@ class BudgetMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The families with the current values."""
-        limit, spent, remaining, reached = self.describe()
+        limit, spent, remaining, used_up, reached = self.describe()
         least: dict[str, BudgetSnapshot] = {}
+        are_used_up: dict[str, bool] = {}
         for each in self._budgets():
+            if each.rule.each is not Each.SESSION:
+                are_used_up[each.rule.name] = each.used_up or are_used_up.get(each.rule.name, False)
             known = least.get(each.rule.name)
             if known is None or each.remaining_ratio < known.remaining_ratio:
                 least[each.rule.name] = each
@@ -65,10 +74,12 @@ class BudgetMetrics(Collector):
             limit.add_metric([name, budget.rule.unit.value], budget.rule.limit / unit)
             spent.add_metric([name, budget.rule.unit.value], budget.spent / unit)
             remaining.add_metric([name], budget.remaining_ratio)
+        for name, is_used_up in are_used_up.items():
+            used_up.add_metric([name], float(is_used_up))
         with self._lock:
             for (name, percent), count in self._reached.items():
                 reached.add_metric([name, str(percent)], count)
-        yield from (limit, spent, remaining, reached)
+        yield from (limit, spent, remaining, used_up, reached)
 
     def _budget_reached(self, event: BudgetReached) -> None:
         key = event.budget.rule.name, event.percent

@@ -220,6 +220,12 @@ BUDGET_REMAINING: Final = Metric(
     "Share of a budget that is neither spent nor reserved, of the subject with the least left (shared).",
     "ratio",
 )
+BUDGET_USED_UP: Final = _gauge(
+    "budget_used_up",
+    "budget",
+    "1 if a budget is spent, or has refused a call after 80 percent of it was spent (shared); absent for one of each "
+    "session.",
+)
 BUDGET_THRESHOLDS: Final = _counter(
     "budget_thresholds", "budget percent", "Times that a budget was spent to 80 or 100 percent, or refused a call."
 )

@@ -118,6 +118,9 @@ SPEND_BASELINE_SECONDS: Final = 86_400
 SPEND_WEEK_SECONDS: Final = 7 * 86_400
 """Spend as high as at the same hour a week ago is usual: a Monday differs from a Sunday."""
 
+BUDGET_LOW_SHARE: Final = 0.8
+"""The spent share of a budget at which the log and the response headers warn, too."""
+
 # --- The service itself ---------------------------------------------------------------------------------------------
 
 ESTIMATE_RATIO_LOW: Final = 0.5

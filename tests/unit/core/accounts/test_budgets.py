@@ -231,7 +231,34 @@ def test_a_refusal_is_reported_like_the_limit_and_the_first_threshold_still_foll
         assert isinstance(budgets.judge(demand(1_001)), Refused)
     budgets.spend(Spender("ann", "search"), Spending(900))
     budgets.spend(Spender("ann", "search"), Spending(100))
-    assert [(each.percent, each.budget.spent) for each in budgets.events] == [(100, 0), (80, 900)]
+    assert [(each.percent, each.budget.spent) for each in budgets.events] == [(100, 0), (80, 900), (100, 1_000)]
+
+
+@pytest.mark.parametrize(
+    ("spent_before", "asked", "used_up"), [(799, 300, False), (800, 300, True), (800, 200, False), (1_000, 0, True)]
+)
+def test_a_budget_is_used_up_once_it_is_spent_or_refuses_the_little_that_is_left(
+    spent_before: int, asked: int, *, used_up: bool
+) -> None:
+    budgets = made(RULE)
+    budgets.spend(Spender("ann", "search"), Spending(spent_before))
+    for _ in range(2):
+        budgets.judge(demand(asked))
+    assert budgets.snapshot()[0].used_up is used_up
+    assert [each.percent for each in budgets.events].count(100) == (used_up or asked == 300)
+    restored = Budgets({})
+    restored.restore(budgets.dump(), AccountWaits)
+    assert restored.snapshot() == budgets.snapshot()
+    budgets.begin({"day UTC": (200, 300)})
+    assert not budgets.snapshot()[0].used_up
+
+
+def test_a_budget_that_was_refused_once_reports_again_when_it_is_used_up() -> None:
+    budgets = made(RULE)
+    budgets.judge(demand(1_001))
+    budgets.spend(Spender("ann", "search"), Spending(990))
+    budgets.judge(demand(11))
+    assert [(each.percent, each.budget.spent) for each in budgets.events] == [(100, 0), (80, 990), (100, 990)]
 
 
 def test_a_new_period_begins_once_and_keeps_reservations() -> None:

@@ -9,6 +9,7 @@ from tidegate.observe.metrics import budget_metrics
 from tidegate.observe.metrics.budget_metrics import BudgetMetrics
 
 USD = BudgetRule("day", BudgetUnit.USD, 5_000_000)
+TEAM = BudgetRule("team", BudgetUnit.TOKENS, 100, each=Each.TEAM)
 EACH = BudgetRule("session", BudgetUnit.TOKENS, 100, each=Each.SESSION)
 
 
@@ -38,6 +39,22 @@ def test_of_each_budget_the_subject_with_the_least_left_is_exported() -> None:
         ("spent", "session"): 70,
         ("remaining_ratio", "session"): 0.25,
     }
+
+
+def test_a_budget_is_used_up_once_it_is_for_any_subject_but_a_session() -> None:
+    registry = CollectorRegistry()
+    left = [
+        BudgetSnapshot(USD, "", 4_000_000, 500_000, None),
+        BudgetSnapshot(TEAM, "ads", 99, 0, None),
+        BudgetSnapshot(TEAM, "search", 80, 0, None, used_up=True),
+        BudgetSnapshot(TEAM, "web", 0, 0, None),
+        BudgetSnapshot(EACH, "web/a", 100, 0, None, used_up=True),
+    ]
+    BudgetMetrics.registered(registry, lambda: left)
+    values = [
+        registry.get_sample_value("tidegate_budget_used_up", {"budget": name}) for name in ("day", "team", "session")
+    ]
+    assert values == [0.0, 1.0, None]
 
 
 def test_thresholds_are_counted_up_to_a_number_of_series(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ BUDGET_ROW: Final = Row(
             units.SHARE,
             [Query(f"min by (budget) ({select(catalogue.BUDGET_REMAINING)})", "{{budget}}")],
             OVERVIEW,
-            width=12,
+            width=6,
             no_value=_NO_BUDGETS,
         ),
         timeseries(
@@ -37,6 +37,15 @@ BUDGET_ROW: Final = Row(
             ],
             OVERVIEW,
             width=6,
+            no_value=_NO_BUDGETS,
+        ),
+        states(
+            "Budgets that are used up",
+            "Spent, or with too little left for a call that was refused. Budgets of each session are left out.",
+            [Query(f"max by (budget) ({select(catalogue.BUDGET_USED_UP)})", "{{budget}}")],
+            OVERVIEW,
+            width=6,
+            names={0: ("has some left", units.GOOD), 1: ("used up", units.WARNING)},
             no_value=_NO_BUDGETS,
         ),
         timeseries(
