@@ -2,6 +2,8 @@
 
 import gzip
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -33,7 +35,7 @@ from tidegate.core.domain.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.domain.snapshots import DimensionSnapshot
+from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.observe.metrics.exposition import new_registry
@@ -132,38 +134,60 @@ def test_junk_requests_from_a_cold_start_add_at_most_two_hundred_series(requests
     assert registry.get_sample_value("tidegate_refused_total", labels)
 
 
-def test_fifty_callers_on_ten_pools_are_at_most_seven_thousand_series() -> None:
+@pytest.mark.parametrize("callers", [50, 1_000])
+def test_the_series_of_ten_pools_are_bounded_however_many_callers_there_are(callers: int) -> None:
     # One model of each pool that the price list knows, and one that has no price.
     models = [*{model_pool(model): model for model in PriceList.bundled().models}.values(), "claude-mythos-5"]
     assert len({model_pool(model) for model in models}) == 10
-    callers = [f"team-{number}" for number in range(50)]
+    names = [f"team-{number}" for number in range(callers)]
     clock = VirtualClock()
     registry = new_registry("0.0.0", "unknown", "claude")
-    metrics = MetricsObserver(registry, clock, models=models, callers=callers, classes=Priority)
+    metrics = MetricsObserver(registry, clock, models=models, callers=names, classes=Priority)
     observer = Observers(metrics.handlers)
     limits = tuple(DimensionSnapshot(dimension, 60.0, 60.0, 60.0, 6.0, 6.0, "configured") for dimension in DIMENSIONS)
-    snapshots = [idle_pool(model_pool(model), *limits) for model in models]
+    waiters = ClassSnapshot(waiting=callers, by_caller=dict.fromkeys(names, 1))
+    snapshots = [
+        replace(idle_pool(model_pool(model), *limits), classes={"standard": waiters}, binding="output_tokens")
+        for model in models
+    ]
     registry.register(PoolCollector(lambda: snapshots, metrics))
     registry.register(QuotaCollector(lambda: snapshots, clock, metrics))
 
-    for model, name in product(models, callers):
-        pool = model_pool(model)
-        for priority in Priority:
-            observer.event(Admitted(pool, Caller(name, label=name, priority=priority), Cost(1, 10, 10), 1))
-        caller = Caller(name, label=name)
-        for status in ("429", "500", "529", "error"):
-            observer.event(AttemptFinished(pool, model, caller, status, 1))
-        for reason in ("rate_limited", "overloaded", "server_error"):
-            observer.event(RetryScheduled(pool, reason, 1, 1))
-        observer.event(AttemptFinished(pool, model, caller, "200", 1, 1, Usage(1, 2, 3, 4)))
-        observer.event(LeaseEnded(pool, caller, "settled", Cost(1, 10, 10), Cost(1, 10, 10)))
-        observer.event(RequestFinished("/v1/messages", pool, caller, "ok", 1, 1))
-        observer.event(RefusedCall(pool, caller, Cause.DEADLINE))
+    for name in names[-50:]:  # these get all labels that there are
+        for _ in range(150):
+            observer.event(RequestFinished("/v1/messages", "", Caller(name, label=name), "ok", 1, 1))
+    for model, name in product(models, names[-60:]):  # ten callers without a label have all series of the others
+        for event in events_of_all_kinds(model, Caller(name, label=name)):
+            observer.event(event)
 
+    labels = {
+        sample.labels["caller"]
+        for family in registry.collect()
+        for sample in family.samples
+        if "caller" in sample.labels
+    }
+    assert labels == {*names[-50:], "default", *(["other"] if callers > 50 else [])}
+    waiting = {"pool": "sonnet-5-5", "caller": "other", "limit": "output_tokens"}
+    assert (registry.get_sample_value("tidegate_caller_waiting", waiting) or 0) == callers - 50
     count = series(registry)
-    assert 5_000 < count <= 7_000, f"{count} series: create fewer at 0, or bound their labels more tightly"
+    assert 5_000 < count <= 7_600, f"{count} series: create fewer at 0, or bound their labels more tightly"
     on_the_wire = len(gzip.compress(scrape(registry, OPENMETRICS), 1))
     assert on_the_wire <= 60_000, f"{on_the_wire} bytes: a scrape every 15 s takes as much"
+
+
+def events_of_all_kinds(model: str, caller: Caller) -> Iterator[Event]:
+    """What calls of a caller add to all series that have its label, or those of the model."""
+    pool = model_pool(model)
+    for priority in Priority:
+        yield Admitted(pool, replace(caller, priority=priority), Cost(1, 10, 10), 1)
+    for status in ("429", "500", "529", "error"):
+        yield AttemptFinished(pool, model, caller, status, 1)
+    for reason in ("rate_limited", "overloaded", "server_error"):
+        yield RetryScheduled(pool, reason, 1, 1)
+    yield AttemptFinished(pool, model, caller, "200", 1, 1, Usage(1, 2, 3, 4))
+    yield LeaseEnded(pool, caller, "settled", Cost(1, 10, 10), Cost(1, 10, 10))
+    yield RequestFinished("/v1/messages", pool, caller, "ok", 1, 1)
+    yield RefusedCall(pool, caller, Cause.DEADLINE)
 
 
 def test_models_that_the_upstream_confirms_are_bounded() -> None:

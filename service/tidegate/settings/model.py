@@ -27,8 +27,6 @@ from tidegate.settings.fields.field_types import (
     AutoBurst,
     Count,
     Flag,
-    LogFormat,
-    LogLevel,
     Networks,
     Port,
     Seconds,
@@ -38,6 +36,7 @@ from tidegate.settings.fields.field_types import (
 )
 from tidegate.settings.fields.pool_names import check_pool_name, is_model_id
 from tidegate.settings.fields.store_url import MEMORY, StoreStart, StoreUrl, StoreUrlField
+from tidegate.settings.monitoring_settings import MonitoringSettings
 from tidegate.settings.relay_settings import RelaySettings
 
 __all__ = ["Settings"]
@@ -45,7 +44,7 @@ __all__ = ["Settings"]
 _POOL = "`auto` follows the upstream; a number caps each Messages pool, but no other endpoint"
 
 
-class Settings(RelaySettings):
+class Settings(RelaySettings, MonitoringSettings):
     """The whole configuration.
 
     Raises:
@@ -270,29 +269,6 @@ class Settings(RelaySettings):
             "TIDEGATE_POOL_BURST_SECONDS", BURST_TEXT, "Bucket capacity of Messages pools, in seconds of the rate."
         ),
     ] = None
-    log_level: Annotated[
-        LogLevel,
-        FieldDoc(
-            "TIDEGATE_LOG_LEVEL",
-            "debug, info, warning or error",
-            "Level of the log on stderr; `info` logs one line per call, `debug` each attempt of a generation.",
-        ),
-    ] = "info"
-    log_format: Annotated[
-        LogFormat,
-        FieldDoc("TIDEGATE_LOG_FORMAT", "auto, json or console", "`auto`: JSON unless stderr is a terminal."),
-    ] = "auto"
-    trace_upstream: Annotated[
-        Flag,
-        FieldDoc(
-            "TIDEGATE_TRACE_UPSTREAM",
-            "true or false",
-            "Whether trace context (`traceparent`, `tracestate`, `baggage`) is sent to the upstream.",
-        ),
-    ] = False
-    revision: Annotated[
-        Text, FieldDoc("TIDEGATE_REVISION", "a commit id", "Commit of the build, for the metric `build_info`.")
-    ] = "unknown"
     pools: Annotated[
         tuple[PoolLimits, ...],
         FieldDoc(None, "[[pools]] entries, each with a name and limits", "Limits of individual pools."),

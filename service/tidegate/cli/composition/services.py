@@ -115,6 +115,7 @@ async def services(
         models=(settings.model, settings.fallback_model),
         pools=[pool.name for pool in settings.pools],
         callers=[caller.name for caller in settings.callers],
+        max_callers=settings.metric_callers,
         classes=[caller.priority for caller in settings.callers],
         prices=prices,
         exemplar=None if tracing is None else tracing.exemplar,

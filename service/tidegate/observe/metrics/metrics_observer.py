@@ -39,6 +39,7 @@ from tidegate.core.domain.events import (
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.ports.clock import Clock
 from tidegate.core.pricing.price_list import PriceList
+from tidegate.observe.metrics.caller_labels import CallerLabels
 from tidegate.observe.metrics.event_metrics import EventMetrics
 from tidegate.observe.metrics.labels import (
     ATTEMPT_STATUSES,
@@ -62,6 +63,9 @@ from tidegate.observe.recent.flooders import Flooders
 from tidegate.observe.recent.sliding_count import SlidingCount
 
 __all__ = ["MetricsObserver"]
+
+DEFAULT_MAX_CALLERS: Final = 50
+"""Callers with a label of their own. Each has about 130 series with ten pools."""
 
 _MAX_LEARNED: Final = 50
 """Pools, and models, that may get their own label although they are not configured, once the upstream answers 2xx."""
@@ -91,8 +95,8 @@ def _pool_group(pool: str) -> str | None:
 class MetricsObserver:
     """Counts events. Thread-safe.
 
-    Label values are bounded. An unknown pool or model counts as `other` until its first 2xx. A caller that is not
-    configured counts as `default` or `other`, and any other value outside its set as `other`.
+    Label values are bounded. An unknown pool or model counts as `other` until its first 2xx. Callers have labels by the
+    rule of `CallerLabels`. Any other value outside its set counts as `other`.
 
     Counters that alerts watch exist at 0 for every pool and model with a label, including `other`, because Prometheus
     does not count the first value of a series as an increase. The same holds for the cost of every labelled caller and
@@ -104,6 +108,7 @@ class MetricsObserver:
         models: configured models; their pools are known as well.
         pools: further configured pools.
         callers: labels of the configured callers.
+        max_callers: the number of callers with a label of their own.
         classes: priority classes of the configured callers.
         prices: price list; default: the bundled one.
         exemplar: returns the ids of the current span; None disables exemplars.
@@ -117,18 +122,18 @@ class MetricsObserver:
         models: Iterable[str] = (),
         pools: Iterable[str] = (),
         callers: Iterable[str] = (),
+        max_callers: int = DEFAULT_MAX_CALLERS,
         classes: Iterable[Priority] = (),
         prices: PriceList | None = None,
         exemplar: Callable[[], Mapping[str, str] | None] | None = None,
     ) -> None:
-        self._caller_labels: tuple[str, ...] = (DEFAULT_CALLER.label,)
         self._classes = frozenset((DEFAULT_CALLER.priority,))
         self._clock = clock
         self._exemplar = exemplar
         self._prices = prices or PriceList.bundled()
         self._pools = LabelSet((), _MAX_LEARNED, group_of=_pool_group)
         self._models = LabelSet((), _MAX_LEARNED)
-        self._callers = LabelSet(self._caller_labels)
+        self._callers = CallerLabels(max_callers)
         self._routes = LabelSet(ROUTES)
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
         self._request_rows = Rows(self._request_row, self._routes, self._pools, self._callers, self._request_outcomes)
@@ -173,23 +178,25 @@ class MetricsObserver:
     def know(
         self, *, models: Iterable[str], pools: Iterable[str], callers: Iterable[str], classes: Iterable[Priority]
     ) -> None:
-        """Gives configured values their own label, and creates the series that alerts watch. Forgets none."""
+        """Gives configured values their own label, and creates the series that alerts watch. Forgets none.
+
+        Callers have their own label at once only if there is room for all of them.
+        """
         models = tuple(models)
         pools = dict.fromkeys((*pools, *map(model_pool, models)))
         with self._lock:
-            self._caller_labels = tuple(dict.fromkeys((*self._caller_labels, *callers)))
             self._classes |= frozenset(classes)
-            for labels, values in ((self._pools, pools), (self._models, models), (self._callers, self._caller_labels)):
+            for labels, values in ((self._pools, pools), (self._models, models), (self._callers, callers)):
                 labels.know(values)
             for pool in (*self._pools.own, OTHER):
                 self._metrics.create_pool_series(pool, self._classes)
             for model in models:
                 self._metrics.create_attempt_series(model_pool(model), model)
             for model in self._models.own:
-                self._usage.create_cost_series(model, self._caller_labels)
+                self._usage.create_cost_series(model, self._callers.in_use)
 
     def know_callers(self, callers: Iterable[Caller]) -> None:
-        """Gives callers their own label. Forgets none."""
+        """Lets callers have their own label, as `know` does."""
         callers = tuple(callers)
         self.know(
             models=(), pools=(), callers=[each.label for each in callers], classes=[each.priority for each in callers]
@@ -213,8 +220,8 @@ class MetricsObserver:
         return self._models.label(model)
 
     def caller_label(self, name: str) -> str:
-        """The label of a caller by its name: that of a configured caller, `default` for any other."""
-        return name if self._callers.has_own_label(name) else DEFAULT_CALLER.label
+        """The label of a caller by its name."""
+        return self._callers.label_of_name(name)
 
     def has_own_label(self, pool: str) -> bool:
         """Whether a pool has its own label. Only such pools have gauges."""
@@ -239,8 +246,15 @@ class MetricsObserver:
             self._metrics.requests[route, pool, caller, outcome], route, pool, route in SERVED, is_failure
         )
 
+    def _count_use(self, caller: Caller) -> None:
+        """Lets a caller earn a label of its own. Must precede all other counts of the event."""
+        if self._callers.use(caller.label):
+            for model in self._models.own:
+                self._usage.create_cost_series(model, (caller.label,))
+
     def _request_finished(self, event: RequestFinished) -> None:
         with self._lock:
+            self._count_use(event.caller)
             row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
             row.requests.inc(1, event.exemplar)
             if event.pool or event.outcome == "ok":  # early refusals take no time and would distort the durations
@@ -282,7 +296,7 @@ class MetricsObserver:
 
     def _add_model(self, model: str) -> None:
         if self._models.add(model):
-            self._usage.create_cost_series(model, self._caller_labels)
+            self._usage.create_cost_series(model, self._callers.in_use)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
         labels = self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)
@@ -303,12 +317,14 @@ class MetricsObserver:
             self._metrics.heads_refused[self._head_statuses.label(str(event.status)),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
-        labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause
+        pool = self._pools.label(event.pool)
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
-            self._metrics.refused[labels].inc(1, exemplar)
+            self._count_use(event.caller)
+            self._metrics.refused[pool, self._callers.label(event.caller.label), event.cause].inc(1, exemplar)
             if event.cause in _LACK_OF_QUOTA:
-                self._flooders.observe_refusal(labels[0], labels[1], self._clock.monotonic_ns())
+                caller = self._callers.known(event.caller.label)
+                self._flooders.observe_refusal(pool, caller, self._clock.monotonic_ns())
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
@@ -323,11 +339,12 @@ class MetricsObserver:
     def _admitted(self, event: Admitted) -> None:
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
+            self._count_use(event.caller)
             row = self._admitted_rows[event.pool, event.caller.priority]
             row.wait.observe(event.waited_ns / NS_PER_SECOND, exemplar)
             now_ns = self._clock.monotonic_ns()
             row.admissions.add(now_ns)
-            caller = self._callers.label(event.caller.label)
+            caller = self._callers.known(event.caller.label)
             self._flooders.observe_admission(row.pool, caller, now_ns)
             is_long = event.waited_ns >= NS_PER_SECOND and row.priority != Priority.BATCH
             if is_long and self._flooders.floods(row.pool, caller, now_ns):

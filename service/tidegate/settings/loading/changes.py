@@ -28,7 +28,7 @@ NEEDS_RESTART: Final = frozenset(
             "tenant",
             "unowned",
         ),
-        *("log_format", "trace_upstream", "revision"),
+        *("log_format", "trace_upstream", "revision", "metric_callers"),
     }
 )
 """Settings that only a restart applies."""

@@ -28,7 +28,7 @@ def registry() -> CollectorRegistry:
 def fill(registry: CollectorRegistry) -> None:
     """More samples in one family than a piece holds, with values that need quoting."""
     callers = [f'team-{number}"\\\n' for number in range(200)]
-    metrics = MetricsObserver(registry, VirtualClock(), models=["claude-sonnet-5-5"], callers=callers)
+    metrics = MetricsObserver(registry, VirtualClock(), models=["claude-sonnet-5-5"], callers=callers, max_callers=200)
     for name in callers:
         caller = Caller(name, label=name)
         Observers(metrics.handlers).event(

@@ -199,7 +199,8 @@ _TABLE: Final = Row(
         table(
             "Callers in the time range",
             f"The {_MAX_ROWS} callers with most calls. Look for a caller that stands out in share, refusals, errors or"
-            " cost, and click it. `other` is all callers without a configured name, `default` all calls without a key.",
+            " cost, and click it. `default` is all calls without a key, `other` all callers without a metric label of"
+            " their own: `tidegate usage --by caller` and the page /usage show each of them.",
             {"caller": "Caller"},
             [
                 *CALLER_COLUMNS,
