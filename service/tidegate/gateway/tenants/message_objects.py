@@ -28,13 +28,14 @@ class MessageObjects:
 
     async def feed(self, data: bytes) -> None:
         """Reads the next bytes, before they are relayed."""
-        self._line += data
-        lines, end, rest = self._line.rpartition(b"\n")
+        lines, end, rest = data.rpartition(b"\n")
         if end:
-            self._line = rest
-            for line in lines.split(b"\n"):
-                await self._read(bytes(line))
-        elif len(self._line) > _MAX_LINE_BYTES:
+            self._line += lines
+            complete, self._line = bytes(self._line), bytearray()
+            for line in complete.split(b"\n"):
+                await self._read(line)
+        self._line += rest
+        if len(self._line) > _MAX_LINE_BYTES:
             self._line.clear()
 
     async def end(self) -> None:
