@@ -14,6 +14,7 @@ class FakeOwnership:
         self.known: dict[str, Owner] = {}
         self.fails = False
         self.asked: list[set[str]] = []
+        self.recorded: list[set[str]] = []
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, Owner]:
         self.asked.append(set(ids))
@@ -22,6 +23,7 @@ class FakeOwnership:
         return {each: self.known[each] for each in ids if each in self.known}
 
     async def record(self, ids: Collection[str], owner: Owner) -> None:
+        self.recorded.append(set(ids))
         for each in ids:
             self.known.setdefault(each, owner)
 

@@ -1,5 +1,6 @@
 """Decides which objects a caller may use."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
@@ -87,15 +88,16 @@ class Tenants:
         """
         asked = {name for item in items for name in (item.name, item.parent) if name is not None}
         owners = await self._ownership.owners(asked)
+        inherited: defaultdict[Owner, list[str]] = defaultdict(list)
         found = []
         for item in items:
             owner = owners.get(item.name or "")
-            inherited = owners.get(item.parent or "")
-            if owner is None and inherited is not None and item.name is not None:
-                owner = inherited
-                await self._ownership.record([item.name], owner)
+            if owner is None and item.name and (owner := owners.get(item.parent or "")) is not None:
+                inherited[owner].append(item.name)
             is_shared = collection == "skills" and item.source in _SHARED_SOURCES
             found.append(is_shared or self._is_own(caller, owner))
+        for owner, ids in inherited.items():
+            await self._ownership.record(ids, owner)
         return found
 
     async def check(self, caller: Caller, ids: Collection[str]) -> None:

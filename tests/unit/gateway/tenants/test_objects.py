@@ -234,12 +234,13 @@ def test_what_a_deployment_creates_belongs_to_its_owner() -> None:
 
 
 def test_a_list_shows_what_an_own_session_has_created() -> None:
-    files = [{"id": f"file_{each}", "scope": {"id": f"sesn_{each}", "type": "session"}} for each in "ab"]
+    files = [{"id": f"file_{each}", "scope": {"id": f"sesn_{each[0]}", "type": "session"}} for each in ("a", "b", "b2")]
 
     async def steps(service: Service) -> None:
         service.ownership.known |= {"sesn_a": ANN, "sesn_b": BOB}
         assert await service.listed("ann", "/v1/files") == ["file_a"]
         assert service.ownership.known["file_b"] == BOB
+        assert service.ownership.recorded == [{"file_a"}, {"file_b", "file_b2"}], "one write for each owner"
 
     play(steps, reply({"data": [*files, {"id": "file_c", "scope": "odd"}], "next_page": None}))
 
