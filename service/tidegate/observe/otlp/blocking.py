@@ -2,22 +2,29 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 
 __all__ = ["within"]
 
+logger = logging.getLogger("tidegate.telemetry")
+
 
 async def within(seconds: float, blocking: Callable[[], object]) -> None:
     """Runs a blocking function in a daemon thread and waits at most `seconds` for it.
 
-    A thread of the loop's executor would be waited for at the end of the process, however long it takes.
+    A thread of the loop's executor would be waited for at the end of the process, however long it takes. If the
+    function fails, that is logged.
     """
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
     def run() -> None:
-        blocking()
+        try:
+            blocking()
+        except Exception:
+            logger.exception("an export has failed")
         with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
             loop.call_soon_threadsafe(done.set)
 

@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from tidegate import __version__
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.observe.logging.log_format import add_error, add_request_id, add_span
 from tidegate.observe.otlp.blocking import within
 
@@ -56,11 +57,14 @@ class LogExport(logging.Handler):
         """Exports a record of the standard library's `logging`. Only messages of `OSError` are included."""
         if record.name.startswith(_ITS_OWN):
             return
-        fields: dict[str, Any] = {"event": record.getMessage(), "exc_info": record.exc_info}
-        for add in (add_request_id, add_span, add_error):
-            add(None, "", fields)
-        unix_ns = round(record.created * 1e9)
-        self._export({**fields, "level": record.levelname.lower(), "logger": record.name}, unix_ns)
+        with contextlib.suppress(
+            Exception
+        ):  # the code that logs must not fail; stderr shows what is wrong with a record
+            fields: dict[str, Any] = {"event": record.getMessage(), "exc_info": record.exc_info}
+            for add in (add_request_id, add_span, add_error):
+                add(None, "", fields)
+            unix_ns = round(record.created * NS_PER_SECOND)
+            self._export({**fields, "level": record.levelname.lower(), "logger": record.name}, unix_ns)
 
     def line(self, line: Struct) -> None:
         """Exports the line of a call that has just ended."""

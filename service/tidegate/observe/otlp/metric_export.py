@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Final
 
 from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
+    Metric,
     MetricExporter,
     MetricsData,
     ResourceMetrics,
@@ -23,6 +25,8 @@ from tidegate.observe.otlp.blocking import within
 from tidegate.observe.otlp.metric_points import metric_of
 
 __all__ = ["MetricExport", "new_exporter"]
+
+logger = logging.getLogger("tidegate.telemetry")
 
 _LAST_SECONDS: Final = 3.0
 """Time for the last export when the service stops: as for spans."""
@@ -73,12 +77,11 @@ class MetricExport:
             await self._export(registries, self._timeout_seconds)
 
     async def _export(self, registries: Sequence[CollectorRegistry], timeout_seconds: float) -> None:
-        metrics = []
-        for registry in registries:
-            for family in registry.collect():
-                if (metric := metric_of(family, self._started_unix_ns, time.time_ns())) is not None:
-                    metrics.append(metric)
-                await asyncio.sleep(0)  # all at once would hold calls up for tens of milliseconds
+        try:
+            metrics = await self._collect(registries)
+        except Exception:  # the next time may succeed
+            logger.exception("metrics are not exported, because they could not be collected")
+            return
         data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
 
         def send() -> None:
@@ -86,6 +89,15 @@ class MetricExport:
                 exporter.export(data, timeout_millis=timeout_seconds * 1_000)
 
         await within(timeout_seconds, send)
+
+    async def _collect(self, registries: Sequence[CollectorRegistry]) -> list[Metric]:
+        metrics = []
+        for registry in registries:
+            for family in registry.collect():
+                if (metric := metric_of(family, self._started_unix_ns, time.time_ns())) is not None:
+                    metrics.append(metric)
+                await asyncio.sleep(0)  # all at once would hold calls up for tens of milliseconds
+        return metrics
 
 
 def new_exporter(name: str) -> MetricExporter:
