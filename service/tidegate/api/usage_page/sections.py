@@ -1,6 +1,6 @@
 """The sections of the page."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidegate.api.usage_page.charts import Step, bar, time_chart
@@ -226,14 +226,20 @@ def _meaning(cause: str) -> str:
 
 
 def _steps(view: View) -> tuple[int, list[tuple[int, list[UsageGroup]]]]:
-    """The length of a bar in seconds, and the groups in each, also in those without any."""
+    """The length of a bar in seconds, and the groups in each, also in those without any.
+
+    Of a period of centuries, the years before the first usage have none: they would take seconds.
+    """
     length = view.overview.step_seconds
     first, last = view.since // length * length, (view.until - 1) // length * length
-    bars = (last - first) // length + 1
-    seconds = length * _WEEK if bars > _MAX_BARS else length
-    by_step: dict[int, list[UsageGroup]] = {at: [] for at in _moments(first, last, seconds)}
-    for group in view.overview.times:
-        (at,) = (value for value in group.group.values() if isinstance(value, int))
+    groups = [(_moment(group), group) for group in view.overview.times]
+    seconds = length
+    if _number(first, last, seconds) > _MAX_BARS:
+        seconds *= _WEEK
+    if _number(first, last, seconds) > _MAX_BARS:
+        first = min((at for at, _ in groups), default=last)
+    by_step: dict[int, list[UsageGroup]] = {at: [] for at in range(first, last + 1, seconds)}
+    for at, group in groups:
         by_step.setdefault(first + (at - first) // seconds * seconds, []).append(group)
     return seconds, sorted(by_step.items())
 
@@ -246,8 +252,15 @@ def _calls(groups: Sequence[UsageGroup]) -> int:
     return sum(group.calls for group in groups)
 
 
-def _moments(first: int, last: int, seconds: int) -> Iterator[int]:
-    yield from range(first, last + 1, seconds)
+def _moment(group: UsageGroup) -> int:
+    """The beginning of the hour or day of a group."""
+    (at,) = (value for value in group.group.values() if isinstance(value, int))
+    return at
+
+
+def _number(first: int, last: int, seconds: int) -> int:
+    """How many bars of this length there are from the first to the last moment."""
+    return (last - first) // seconds + 1
 
 
 def _section(name: str, title: str, *content: Content, class_: str | None = None) -> Html:

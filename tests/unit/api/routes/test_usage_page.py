@@ -298,6 +298,12 @@ def test_only_the_most_expensive_rows_are_shown(services: Services, ledger: Page
     assert (len(rows), rows[1][0], rows[-1][0]) == (21, "c29", "c10")
 
 
+def test_the_bars_of_centuries_begin_with_the_first_usage(services: Services) -> None:
+    page = read(ask(services, "?since=0001-01-01"))
+    assert "1 Jan 1, 00:00" in "".join(page.text)
+    assert [row[0] for row in page.rows["Per week"][1:]] == ["15 Nov"]
+
+
 def test_usage_without_a_price_is_shared_by_calls(services: Services, ledger: PageLedger) -> None:
     ledger.groups = tuple(group(0, calls=calls, team=f"t{calls}", caller="c", model="m") for calls in (1, 3))
     ledger.changes = {"unpriced_tokens": 12_345, "waits": (0,) * 6}
