@@ -31,7 +31,7 @@ class AccountWaits:
         self.until_ns: int | None = None
 
     def add(self, exceeded: Exceeded, now_ns: int) -> None:
-        """One more request waits for this limit."""
+        """Notes that one more request waits for this limit."""
         if exceeded.wait_ns is not None:
             until_ns = now_ns + exceeded.wait_ns
             self.until_ns = until_ns if self.until_ns is None else min(self.until_ns, until_ns)

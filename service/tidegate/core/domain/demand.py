@@ -15,7 +15,7 @@ from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Cost, Dimension
 
-__all__ = ["GRANTED", "Demand", "Granted", "Outcome", "Refused", "Wait"]
+__all__ = ["FREE_OUTCOMES", "GRANTED", "Demand", "Granted", "Outcome", "Refused", "Wait"]
 
 
 class Outcome(StrEnum):
@@ -32,6 +32,10 @@ class Outcome(StrEnum):
     unless a `charge` reported it), and the output that a `charge` reported."""
     ABANDONED = "abandoned"
     """The client left, or no answer came. What was spent is still charged: the estimate where it is unknown."""
+
+
+FREE_OUTCOMES: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
+"""The outcomes of leases that cost nothing."""
 
 
 class Demand(Struct, frozen=True, gc=False, array_like=True):

@@ -99,7 +99,7 @@ class OpenLeases(dict[str, OpenLease]):
         return lease
 
     def aged(self, report: LimitReport, now_ns: int) -> LimitReport:
-        """The report with the age of its lease, if that is much more: then it has come late, such as over a shared log.
+        """The report, with the age of its lease if it is much younger: it has come late then, as over a shared log.
 
         The request cannot have been sent before it was granted. A report that seems younger than it is would hide the
         charges of the time in between, and raise the level above the upstream's.

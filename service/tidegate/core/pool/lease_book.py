@@ -128,7 +128,7 @@ class LeaseBook:
     ) -> bool:
         """Ends a lease and corrects all charges; False if there is none of this id.
 
-        `spent` is as of `Budgets.settle`.
+        `spent` is as in `Budgets.settle`.
         """
         lease = self.leases.pop(lease_id, None)
         if lease is None:

@@ -16,7 +16,7 @@ from tidegate.core.pricing.prompt_size import PromptSize, tool_prompt_tokens
 from tidegate.gateway.receive.cache_prefixes import prefixes_of
 from tidegate.gateway.receive.media import media_in, size_of
 from tidegate.gateway.receive.message_body import ABSENT, MessageBody, part, read_body
-from tidegate.gateway.receive.named_files import may_create_objects, may_name_objects
+from tidegate.gateway.receive.object_mentions import may_create_objects, may_name_objects
 
 __all__ = [
     "BATCHES_ROUTE",

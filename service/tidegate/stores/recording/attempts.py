@@ -1,4 +1,4 @@
-"""What became of each attempt of a call, and of the quota, while steps are folded."""
+"""The attempts of calls, and the use of the quota, while steps are folded."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -8,6 +8,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.events import LeaseEnded
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.ports.store import Change
 from tidegate.stores.store_state import StoreWork
@@ -71,7 +72,7 @@ class Attempts:
                 self._add(Attempt(waiter.lease_id, waiter.demand, now_ns - waiter.since_ago_ns))
 
     def asked(self, lease_id: str, demand: Demand, result: Granted | Wait | Refused, now_ns: int) -> None:
-        """A request was admitted, queued or refused."""
+        """Notes that a request was admitted, queued or refused."""
         self._add(Attempt(lease_id, demand, now_ns))
         if isinstance(result, Granted):
             self._grant(lease_id, now_ns)
@@ -79,23 +80,23 @@ class Attempts:
             self.refused(lease_id, result, now_ns)
 
     def held(self, lease_id: str, demand: Demand, now_ns: int) -> None:
-        """A lease was added that was granted elsewhere."""
+        """Notes that a lease was added that was granted elsewhere."""
         if lease_id not in self._open:
             self._add(Attempt(lease_id, demand, now_ns))
         self._grant(lease_id, now_ns)
 
     def refused(self, lease_id: str, refused: Refused, now_ns: int) -> None:
-        """A request will not be admitted."""
+        """Notes that a request will not be admitted."""
         if (attempt := self._close(lease_id, now_ns)) is not None:
             attempt.cause = refused.cause
 
     def ended(self, lease_id: str, outcome: Outcome, now_ns: int) -> None:
-        """A lease has ended, or a request has left the queue."""
+        """Notes that a lease has ended, or that a request has left the queue."""
         if (attempt := self._close(lease_id, now_ns)) is not None and attempt.granted_ns is not None:
             attempt.outcome = outcome
 
     def abandoned(self, is_gone: Callable[[str], bool], now_ns: int) -> None:
-        """The leases with such ids have ended. Their waiting requests are refused by a change."""
+        """Notes that the leases with such ids have ended. Their waiting requests are refused by a change."""
         for lease_id in [each for each in self._open if is_gone(each)]:
             if self._open[lease_id].granted_ns is not None:
                 self.ended(lease_id, Outcome.ABANDONED, now_ns)
@@ -117,7 +118,7 @@ class Attempts:
         before_ns, self._rates_ns = self._rates_ns, now_ns
         if before_ns is None:
             return
-        minutes = (now_ns - before_ns) / 60e9
+        minutes = (now_ns - before_ns) / NS_PER_MINUTE
         for pool in pools:
             for each in pool.dimensions:
                 if each.effective_per_minute is not None:

@@ -1,7 +1,7 @@
 """The course of each attempt in a recording: what happened after its admission, and what it came after."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
@@ -21,7 +21,7 @@ Line = tuple[str, ...]
 
 @dataclass(eq=False, slots=True)
 class Course:
-    """What happened to an attempt.
+    """The steps of an attempt after it had asked, and the attempts before and after it.
 
     Attributes:
         attempt: the attempt.
@@ -65,7 +65,7 @@ class Courses:
             else:
                 course.operations.append((place, operation))
         self._link()
-        self._durations = _durations(attempts.values().__iter__())
+        self._durations = _durations(attempts.values())
 
     def duration_ns(self, attempt: Attempt) -> int:
         """How long such an attempt probably takes from its admission to its end: the mean of its caller in the pool."""
@@ -128,7 +128,7 @@ def _last(failed: list[Course], *, throttled: bool) -> Course | None:
     return None
 
 
-def _durations(attempts: Iterator[Attempt]) -> dict[tuple[str, str], int]:
+def _durations(attempts: Iterable[Attempt]) -> dict[tuple[str, str], int]:
     """Mean durations of complete attempts by pool and caller, by pool alone, and of all."""
     found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for each in attempts:

@@ -1,4 +1,4 @@
-"""Figures of what became of calls: by pool, and by caller."""
+"""Figures of the calls of a recording or a replay: by pool, and by caller."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ _NOTHING: Final = Cost()
 
 @dataclass(frozen=True)
 class Folding:
-    """The attempts of a time, in nanoseconds of the log."""
+    """The attempts of a stretch, and the time of its beginning in nanoseconds of the log."""
 
     attempts: Attempts
     since_ns: int
@@ -67,10 +67,10 @@ class Figures:
 def figures_by(
     foldings: Iterable[Folding], group: Callable[[str, str], str], *, with_quota: bool = False
 ) -> dict[str, Figures]:
-    """Figures of several times together, by name of the group.
+    """The figures of several stretches together, by name of the group.
 
     Args:
-        foldings: of each time.
+        foldings: of each stretch.
         group: returns the name of the group of a pool and a caller.
         with_quota: whether groups are pools, which have a quota.
     """

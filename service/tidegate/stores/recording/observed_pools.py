@@ -108,7 +108,7 @@ class ObservedPools(Pools):
         return changes
 
     def note(self, operation: Operation, result: Any) -> None:
-        """A step was made."""
+        """Notes a step and its result."""
         self.operations.append(operation)
         if (observe := _OBSERVERS.get(operation.method)) is not None:
             observe(self.attempts, result, operation.now_ns, *operation.arguments)

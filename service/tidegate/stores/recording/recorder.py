@@ -19,7 +19,7 @@ __all__ = ["Recorder"]
 logger = logging.getLogger("tidegate.store")
 
 _POLL_SECONDS: Final = 0.25
-"""The log keeps entries for ten seconds."""
+"""The log keeps entries for ten seconds, so a recorder may be late by 40 polls."""
 _PART_ENTRIES: Final = 500
 _LAST_NUMBER: Final = 2**64 - 1
 
@@ -129,6 +129,7 @@ class Recorder:
         return "the server has lost the log"
 
 
-def _before(name: EntryId) -> EntryId:
+def _before(entry_id: EntryId) -> EntryId:
     """The largest id below this one."""
-    return EntryId(name.unix_ms, name.number - 1) if name.number else EntryId(name.unix_ms - 1, _LAST_NUMBER)
+    unix_ms, number = entry_id
+    return EntryId(unix_ms, number - 1) if number else EntryId(unix_ms - 1, _LAST_NUMBER)

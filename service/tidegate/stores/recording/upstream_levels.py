@@ -6,11 +6,10 @@ else was in it, such as the use of others, stays.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from msgspec import structs
 
-from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.demand import FREE_OUTCOMES
 from tidegate.core.domain.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
@@ -22,7 +21,6 @@ from tidegate.stores.recording.original import Original
 
 __all__ = ["UpstreamLevels", "cost_of"]
 
-_FREE: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 Key = tuple[str, Dimension]
 """A pool and a dimension."""
 
@@ -119,7 +117,7 @@ def cost_of(course: Course) -> Cost:
     for _, operation in course.operations:
         if operation.method == "end":
             _, _, outcome, used, *_ = operation.arguments
-            return Cost() if outcome in _FREE else used or course.attempt.demand.cost
+            return Cost() if outcome in FREE_OUTCOMES else used or course.attempt.demand.cost
     return course.attempt.demand.cost
 
 

@@ -6,14 +6,13 @@ from typing import Final
 from msgspec import structs
 
 from tidegate.core.domain.budget import BudgetSnapshot, BudgetUnit, BudgetWindow
-from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.demand import FREE_OUTCOMES, Demand
 from tidegate.stores.steps import End, Rejoin, Reserve, SetBudgets, Step
 
 __all__ = ["BudgetShares", "as_reported", "in_period"]
 
 _MOST_CALLS: Final = 20_000
 """So many calls that were admitted alone are remembered until they end. Of others, the shared log learns nothing."""
-_NOT_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
 class BudgetShares:
@@ -69,7 +68,7 @@ class BudgetShares:
     def end(self, step: End) -> End:
         """The end of a lease for the shared log: if the log does not know the lease, it counts what was spent."""
         demand = self._calls.pop(step.lease_id, None)
-        if demand is None or step.outcome in _NOT_SPENT:
+        if demand is None or step.outcome in FREE_OUTCOMES:
             return step
         return structs.replace(
             step, spent=demand.spending if step.spent is None else step.spent, spender=demand.spender

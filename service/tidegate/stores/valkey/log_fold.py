@@ -198,17 +198,17 @@ class LogFold:
             return Effects()
         return self.apply_appended(entry.id, appended)
 
-    def apply_appended(self, name: EntryId, appended: Appended) -> Effects:
+    def apply_appended(self, entry_id: EntryId, appended: Appended) -> Effects:
         """Folds what an entry of this id holds, as `apply`."""
         effects = Effects()
-        now_ns = self._advance_time(name, is_tick=appended.tick)
+        now_ns = self._advance_time(entry_id, is_tick=appended.tick)
         try:
             if appended.tick:
                 self._tick(appended, now_ns, effects)
             else:
                 self._fold_messages(appended, now_ns, effects)
         except Exception:  # it would fail again, at every replica that leads
-            logger.exception("entry %s of the log is skipped, which cannot be folded", name)
+            logger.exception("entry %s of the log is skipped, which cannot be folded", entry_id)
             effects.facts.append(Change("", events=(Anomaly("", AnomalyKind.STEP),)))
         return effects
 

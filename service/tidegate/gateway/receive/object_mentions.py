@@ -1,4 +1,4 @@
-"""Finds out whether a Messages body may name objects, such as files, without a search of all its text."""
+"""Finds out whether a Messages call may name or create objects, such as files, without a search of all its text."""
 
 import asyncio
 from collections.abc import Sequence
