@@ -1,5 +1,6 @@
 """Examples in `/docs`. Every route under `/api` has some."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic.config import JsonDict
@@ -27,6 +28,7 @@ __all__ = [
     "SESSIONS_EXAMPLE",
     "STATUS_EXAMPLE",
     "USAGE_EXAMPLE",
+    "response_example",
 ]
 
 _WORKFLOW: Final[JsonDict] = {
@@ -309,3 +311,8 @@ BUDGETS_EXAMPLE: Final[JsonDict] = {
         }
     ]
 }
+
+
+def response_example(example: Mapping[str, Any], status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route whose response with this status is JSON like the example."""
+    return {status: {"content": {"application/json": {"example": example}}}}

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_admins
-from tidegate.api.examples import AUDIT_EXAMPLE
+from tidegate.api.examples import AUDIT_EXAMPLE, response_example
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage import NO_LEDGER
 from tidegate.api.services import Services
@@ -28,7 +28,7 @@ def audit_router(services: Services) -> APIRouter:
     @router.get(
         AUDIT_PATH,
         summary="What admins have changed",
-        responses={200: {"content": {"application/json": {"example": AUDIT_EXAMPLE}}}},
+        responses=response_example(AUDIT_EXAMPLE),
     )
     async def audit(
         since: str = "7d", until: str | None = None, limit: Annotated[int, Query(ge=1, le=_MAX_ENTRIES)] = 100

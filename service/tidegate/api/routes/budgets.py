@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from tidegate.api.access import for_callers_and_admins
-from tidegate.api.examples import BUDGETS_EXAMPLE
+from tidegate.api.examples import BUDGETS_EXAMPLE, response_example
 from tidegate.api.services import Services
 from tidegate.core.domain.budget import BudgetSnapshot, BudgetUnit, Each
 from tidegate.core.domain.caller import Caller
@@ -24,7 +24,7 @@ def budgets_router(services: Services) -> APIRouter:
     @router.get(
         BUDGETS_PATH,
         summary="What is left of each budget",
-        responses={200: {"content": {"application/json": {"example": BUDGETS_EXAMPLE}}}},
+        responses=response_example(BUDGETS_EXAMPLE),
     )
     async def budgets(request: Request) -> dict[str, Any]:
         """All budgets in their present period, those with the least left first.

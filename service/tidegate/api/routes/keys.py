@@ -14,6 +14,7 @@ from tidegate.api.examples import (
     KEYS_EXAMPLE,
     NEW_KEY_EXAMPLE,
     ROTATE_KEY_EXAMPLES,
+    response_example,
 )
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage import NO_LEDGER
@@ -71,14 +72,17 @@ def keys_router(services: Services) -> APIRouter:
     def now() -> float:
         return services.clock.wall_seconds()
 
-    @router.get(KEYS_PATH, summary="All keys", responses=_example(KEYS_EXAMPLE))
+    @router.get(KEYS_PATH, summary="All keys", responses=response_example(KEYS_EXAMPLE))
     async def list_keys() -> dict[str, Any]:
         """All keys of the ledger, by caller. Neither keys nor their hashes are shown."""
         found = await calls.run(ledger_keys().all_keys)
         return {"keys": [shown_key(each, now()) for each in found]}
 
     @router.post(
-        KEYS_PATH, status_code=201, summary="Create a caller and its key", responses=_example(NEW_KEY_EXAMPLE, 201)
+        KEYS_PATH,
+        status_code=201,
+        summary="Create a caller and its key",
+        responses=response_example(NEW_KEY_EXAMPLE, 201),
     )
     async def create_key(
         request: Request, body: Annotated[CreateKeyBody, Body(openapi_examples=CREATE_KEY_EXAMPLES)]
@@ -95,7 +99,7 @@ def keys_router(services: Services) -> APIRouter:
         f"{KEYS_PATH}/{{name}}/rotate",
         status_code=201,
         summary="Create a second key of a caller",
-        responses=_example(NEW_KEY_EXAMPLE, 201),
+        responses=response_example(NEW_KEY_EXAMPLE, 201),
     )
     async def rotate_key(
         request: Request, name: str, body: Annotated[RotateBody, Body(openapi_examples=ROTATE_KEY_EXAMPLES)]
@@ -105,7 +109,7 @@ def keys_router(services: Services) -> APIRouter:
         keys, by = ledger_keys(), request.state.admin
         return _shown_new(await calls.run(lambda: keys.rotate(name, grace_seconds=grace_seconds, by=by)))
 
-    @router.post(f"{KEYS_PATH}/{{key}}/expire", summary="Let a key expire", responses=_example(KEY_EXAMPLE))
+    @router.post(f"{KEYS_PATH}/{{key}}/expire", summary="Let a key expire", responses=response_example(KEY_EXAMPLE))
     async def expire_key(
         request: Request, key: str, body: Annotated[ExpireBody, Body(openapi_examples=EXPIRE_KEY_EXAMPLES)]
     ) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def keys_router(services: Services) -> APIRouter:
         at, keys, by = end_of("at", body.at, now()), ledger_keys(), request.state.admin
         return shown_key(await calls.run(lambda: keys.expire(key, at, by=by)), now())
 
-    @router.delete(f"{KEYS_PATH}/{{key}}", summary="Revoke a key", responses=_example(KEYS_EXAMPLE))
+    @router.delete(f"{KEYS_PATH}/{{key}}", summary="Revoke a key", responses=response_example(KEYS_EXAMPLE))
     async def revoke_key(request: Request, key: str) -> dict[str, Any]:
         """Ends the key with this id, or all keys of the caller with this name. No call can be made with it any more."""
         keys, by = ledger_keys(), request.state.admin
@@ -147,7 +151,3 @@ def _shown_new(key: NewKey) -> dict[str, Any]:
         "old_key": key.old_key,
         "old_valid_until": key.old_valid_until,
     }
-
-
-def _example(example: dict[str, Any], status: int = 200) -> dict[int | str, dict[str, Any]]:
-    return {status: {"content": {"application/json": {"example": example}}}}

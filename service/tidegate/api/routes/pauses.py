@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_admins
-from tidegate.api.examples import PAUSE_EXAMPLE, PAUSE_EXAMPLES, PAUSES_EXAMPLE
+from tidegate.api.examples import PAUSE_EXAMPLE, PAUSE_EXAMPLES, PAUSES_EXAMPLE, response_example
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage import NO_LEDGER
 from tidegate.api.services import Services
@@ -41,7 +41,7 @@ def pauses_router(services: Services) -> APIRouter:
             raise HTTPException(501, NO_LEDGER)
         return services.pauses
 
-    @router.get(PAUSES_PATH, summary="What is paused", responses=_example(PAUSES_EXAMPLE))
+    @router.get(PAUSES_PATH, summary="What is paused", responses=response_example(PAUSES_EXAMPLE))
     async def list_pauses() -> dict[str, Any]:
         """All pauses, the newest first."""
         return {"pauses": [shown_pause(each) for each in await calls.run(pauses().all_pauses)]}
@@ -50,7 +50,7 @@ def pauses_router(services: Services) -> APIRouter:
         PAUSES_PATH,
         status_code=201,
         summary="Pause a caller, key, team, session or pool",
-        responses=_example(PAUSE_EXAMPLE, 201),
+        responses=response_example(PAUSE_EXAMPLE, 201),
     )
     async def pause(
         request: Request, body: Annotated[PauseBody, Body(openapi_examples=PAUSE_EXAMPLES)]
@@ -62,7 +62,7 @@ def pauses_router(services: Services) -> APIRouter:
         name, ledger, by = pause_name(body.kind, body.name), pauses(), request.state.admin
         return shown_pause(await calls.run(lambda: ledger.pause(body.kind, name, reason=body.reason.strip(), by=by)))
 
-    @router.delete(f"{PAUSES_PATH}/{{kind}}/{{name:path}}", summary="Resume", responses=_example(PAUSE_EXAMPLE))
+    @router.delete(f"{PAUSES_PATH}/{{kind}}/{{name:path}}", summary="Resume", responses=response_example(PAUSE_EXAMPLE))
     async def resume(request: Request, kind: PauseKind, name: str) -> dict[str, Any]:
         """Ends a pause, and returns it. Calls are admitted again within a second."""
         named, ledger, by = pause_name(kind, name), pauses(), request.state.admin
@@ -79,7 +79,3 @@ def pause_name(kind: PauseKind, name: str) -> str:
 def shown_pause(pause: Pause) -> dict[str, Any]:
     """A pause as an object."""
     return {"kind": pause.kind, "name": pause.name, "by": pause.by, "at": pause.at, "reason": pause.reason}
-
-
-def _example(example: dict[str, Any], status: int = 200) -> dict[int | str, dict[str, Any]]:
-    return {status: {"content": {"application/json": {"example": example}}}}

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from tidegate.api.access import for_callers_and_admins
-from tidegate.api.examples import QUEUE_EXAMPLE
+from tidegate.api.examples import QUEUE_EXAMPLE, response_example
 from tidegate.api.services import Services
 
 __all__ = ["QUEUE_PATH", "queue_router"]
@@ -21,7 +21,7 @@ def queue_router(services: Services) -> APIRouter:
     @router.get(
         QUEUE_PATH,
         summary="Waiting requests by class and caller, with their predicted waits",
-        responses={200: {"content": {"application/json": {"example": QUEUE_EXAMPLE}}}},
+        responses=response_example(QUEUE_EXAMPLE),
     )
     async def queue() -> dict[str, Any]:
         """Returns each pool with waiting requests, the longest queue first.

@@ -16,6 +16,7 @@ from tidegate.api.examples import (
     OLDER_LIMITER,
     RELOAD_EXAMPLE,
     STATUS_EXAMPLE,
+    response_example,
 )
 from tidegate.api.routes.budgets import budgets_left
 from tidegate.api.services import Services
@@ -67,7 +68,7 @@ def system_router(services: Services) -> APIRouter:
     @router.get(
         STATUS_PATH,
         summary="State of the limiter and of every pool",
-        responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
+        responses=response_example(STATUS_EXAMPLE),
     )
     async def rate_limiting_status(request: Request) -> dict[str, Any]:
         """Returns all pools under `pools`, those with traffic first. The other fields are `get_stats()` of `default`.
@@ -88,9 +89,7 @@ def system_router(services: Services) -> APIRouter:
     @admin_router.post(
         CONFIGURE_PATH,
         summary="Change limits",
-        responses={
-            200: {"content": {"application/json": {"example": {"changed_pool": "sonnet-5-5", **STATUS_EXAMPLE}}}}
-        },
+        responses=response_example({"changed_pool": "sonnet-5-5", **STATUS_EXAMPLE}),
     )
     async def configure(
         request: Request, body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]
@@ -118,7 +117,7 @@ def system_router(services: Services) -> APIRouter:
     @admin_router.post(
         RELOAD_PATH,
         summary="Reload the configuration",
-        responses={200: {"content": {"application/json": {"example": RELOAD_EXAMPLE}}}},
+        responses=response_example(RELOAD_EXAMPLE),
     )
     async def reload(request: Request) -> dict[str, Any]:
         """Reads the configuration file and the files of secrets again. Applies all of it; nothing if it is invalid.
@@ -136,7 +135,7 @@ def system_router(services: Services) -> APIRouter:
     @router.get(
         AI_CLIENT_PATH,
         summary="State of the client that generates workflows",
-        responses={200: {"content": {"application/json": {"example": CLIENT_STATUS_EXAMPLE}}}},
+        responses=response_example(CLIENT_STATUS_EXAMPLE),
     )
     async def ai_client_status() -> dict[str, Any]:
         """Model, whether a key is configured, retry policy, counters."""

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_browsers
 from tidegate.api.content_negotiation import prefers
-from tidegate.api.examples import SESSIONS_EXAMPLE, USAGE_EXAMPLE
+from tidegate.api.examples import SESSIONS_EXAMPLE, USAGE_EXAMPLE, response_example
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage_format import as_csv, as_json, shown_session, usage_query
 from tidegate.api.services import Services
@@ -76,7 +76,7 @@ def usage_router(services: Services) -> APIRouter:
     @router.get(
         SESSIONS_PATH,
         summary="The most expensive sessions",
-        responses={200: {"content": {_JSON: {"example": SESSIONS_EXAMPLE}}}},
+        responses=response_example(SESSIONS_EXAMPLE),
     )
     async def sessions(
         request: Request, since: str = "7d", limit: Annotated[int, Query(ge=1, le=_MAX_SESSIONS)] = 20
