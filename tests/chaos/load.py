@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import httpx2
 
+from support.background_load import running_until
+
 __all__ = ["Clients", "calling"]
 
 _MODEL = "claude-sonnet-5-5"
@@ -107,15 +109,8 @@ class Clients:
 async def calling(*clients: Clients) -> AsyncIterator[None]:
     """Has the clients call while the block runs."""
     over = asyncio.Event()
-    running = [asyncio.create_task(each.run(over)) for each in clients]
-    try:
+    async with running_until(over, *(each.run(over) for each in clients)):
         yield
-        over.set()
-        await asyncio.gather(*running)
-    finally:
-        for each in running:
-            each.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _reason(answer: httpx2.Response) -> str:

@@ -119,6 +119,19 @@ class Bookkeeping:
         assert self.way is not None
         self.way.fault = breaking_proxy(self.on.simulator.url, break_)
 
+    def fail(self, break_: Break, *, stream: bool = False) -> int:
+        """Make calls whose responses break on their way. Return how many the upstream answered at most.
+
+        A call of which nothing was relayed is made again.
+        """
+        self.breaks(arrives)
+        self.begin()
+        self.breaks(break_)
+        for _ in range(FAULTS):
+            self.ask(stream=stream)
+        self.breaks(arrives)
+        return 2 * FAULTS
+
     def agree(self, *, input_tokens: float = 0, output_tokens: float = 0) -> None:
         """Check that both sides have charged the same since, except for these tokens."""
         self.on.comes_to_rest()
@@ -214,13 +227,7 @@ BREAKS: dict[str, Break] = {
 
 @pytest.mark.parametrize("break_", BREAKS.values(), ids=BREAKS.keys())
 def test_a_response_that_breaks_on_its_way_costs_its_estimate(breaking: Bookkeeping, break_: Break) -> None:
-    breaking.breaks(arrives)
-    breaking.begin()
-    breaking.breaks(break_)
-    for _ in range(FAULTS):
-        breaking.ask()
-    breaking.breaks(arrives)
-    failed = 2 * FAULTS  # at most: each is retried if nothing was relayed
+    failed = breaking.fail(break_)
     breaking.agree(input_tokens=0.05 * failed * INPUT_TOKENS, output_tokens=0.25 * failed * OUTPUT_TOKENS)
 
 
@@ -233,13 +240,7 @@ BROKEN_STREAMS: dict[str, Break] = {
 @pytest.mark.parametrize("break_", BROKEN_STREAMS.values(), ids=BROKEN_STREAMS.keys())
 def test_a_stream_that_breaks_on_its_way_costs_its_known_usage(breaking: Bookkeeping, break_: Break) -> None:
     """Usage in lost events is unknown: at most the rest of the response."""
-    breaking.breaks(arrives)
-    breaking.begin()
-    breaking.breaks(break_)
-    for _ in range(FAULTS):
-        breaking.ask(stream=True)
-    breaking.breaks(arrives)
-    failed = 2 * FAULTS
+    failed = breaking.fail(break_, stream=True)
     breaking.agree(input_tokens=0.05 * failed * INPUT_TOKENS, output_tokens=failed * OUTPUT_TOKENS)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import anthropic
 import httpx2
 
+from support.background_load import running_until
+
 MODEL = "claude-sonnet-5-5"
 _TIMEOUT = httpx2.Timeout(600, connect=60)
 """As the SDK's, but on a busy machine this process itself may take more than the usual 5 s to notice a connection."""
@@ -78,16 +80,9 @@ async def running_load(url: str, load: Load) -> AsyncIterator[Counts]:
         api_key="any", base_url=url, max_retries=load.retries, timeout=_TIMEOUT
     ) as client:
         clients = _Clients(client, load, counts, over)
-        tasks = [asyncio.create_task(clients.keep_a_stream_open(number)) for number in range(load.streams)]
-        tasks.append(asyncio.create_task(clients.call_steadily()))
-        try:
+        streams = [clients.keep_a_stream_open(number) for number in range(load.streams)]
+        async with running_until(over, *streams, clients.call_steadily()):
             yield counts
-            over.set()
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Clients:

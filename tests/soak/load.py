@@ -1,15 +1,14 @@
 """The load of the soak: a fixed rate of calls, of which some are cancelled and some fail upstream."""
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-from support.http_connections import Answer, Connections
+from support.http_connections import Answer, Connections, message_request
 
 __all__ = [
     "BREAKING",
@@ -20,7 +19,6 @@ __all__ = [
     "PROBE_MODEL",
     "Kind",
     "Load",
-    "request_bytes",
 ]
 
 CALLERS: Final = tuple(f"caller-{number}" for number in range(5))
@@ -45,7 +43,6 @@ FAULTS: Final = (
 )
 BREAKING: Final = frozenset({"slow_stream", "stream_error", "cut", "unknown_content"})
 """Faults after which only the simulator knows how much it has produced."""
-_TEXT: Final = "The quick brown fox jumps over the lazy dog. "
 
 
 class Kind(StrEnum):
@@ -58,23 +55,6 @@ class Kind(StrEnum):
 
 
 _WEIGHTS: Final = {Kind.PLAIN: 50, Kind.STREAM: 32, Kind.CANCELLED: 10, Kind.FAULT: 8}
-
-
-def request_bytes(port: int, model: str, body_bytes: int, *, stream: bool, fields: dict[str, str]) -> bytes:
-    """A Messages call with a body of about this size and further header fields."""
-    text = (_TEXT * (body_bytes // len(_TEXT) + 1))[:body_bytes]
-    body: Any = {"model": model, "max_tokens": 1_024, "stream": stream, "messages": [{"role": "user", "content": text}]}
-    data = json.dumps(body).encode()
-    lines = [
-        "POST /v1/messages HTTP/1.1",
-        f"host: 127.0.0.1:{port}",
-        "content-type: application/json",
-        "accept-encoding: identity",
-        "anthropic-version: 2023-06-01",
-        *(f"{name}: {value}" for name, value in fields.items()),
-        f"content-length: {len(data)}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + data
 
 
 @dataclass
@@ -131,7 +111,7 @@ class Load:
             fields["x-tidegate-timeout-seconds"] = "10"
         model = FAULTY_MODEL if kind is Kind.FAULT else MAIN_MODEL
         size = self.rng.choices([500, 2_000, 20_000, 100_000], weights=[40, 45, 13, 2])[0]
-        request = request_bytes(self.port, model, size, stream=streams, fields=fields)
+        request = message_request(self.port, model, size, fields, stream=streams)
         if kind is Kind.CANCELLED:
             await self._cancel(request)
         else:

@@ -6,9 +6,9 @@ import time
 import urllib.request
 from typing import Final
 
-from soak.load import CALLERS, PROBE_MODEL, request_bytes
+from soak.load import CALLERS, PROBE_MODEL
 from soak.verdicts import Sample
-from support.http_connections import Connections
+from support.http_connections import Connections, message_request
 from support.processes import cpu_seconds, descriptors_of, resident_kb
 
 __all__ = ["Watch"]
@@ -72,9 +72,7 @@ class Watch:
 
     async def _probe_repeatedly(self) -> None:
         fields = {"x-api-key": CALLERS[0], "x-simulator-output-tokens": "1"}
-        requests = {
-            port: request_bytes(port, PROBE_MODEL, 1_000, stream=False, fields=fields) for port in self._connections
-        }
+        requests = {port: message_request(port, PROBE_MODEL, 1_000, fields) for port in self._connections}
         while True:
             for port, request in requests.items():
                 await asyncio.sleep(1 / _PROBES_PER_SECOND / len(requests))

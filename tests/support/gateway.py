@@ -13,13 +13,13 @@ from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.demand import Outcome
-from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.errors import UpstreamUnreachable
 from tidegate.core.domain.events import AttemptFinished, Event, LeaseEnded, RequestFinished
 from tidegate.core.domain.feedback import Feedback, RateLimited, Succeeded
 from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import to_ns
-from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.domain.usage import Usage
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.clock import Clock
@@ -34,6 +34,8 @@ from tidegate.stores.memory import MemoryStore
 
 MESSAGE = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
 ANSWER = b'{"type": "message", "usage": {"input_tokens": 7, "output_tokens": 3}}'
+ONE_A_MINUTE = PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})
+"""Whoever comes second waits for a minute."""
 MESSAGE_START = b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 7, "output_tokens": 1}}}\n\n'
 CONTENT = b'event: content_block_delta\ndata: {"delta": {"type": "text_delta", "text": "hi"}}\n\n'
 MESSAGE_DELTA = b'event: message_delta\ndata: {"usage": {"output_tokens": 30}}\n\n'

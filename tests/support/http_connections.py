@@ -1,15 +1,37 @@
 """A client connection that costs little CPU time: one call at a time over HTTP/1.1, kept alive in between."""
 
 import asyncio
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
 
-__all__ = ["Answer", "Connection", "Connections"]
+__all__ = ["Answer", "Connection", "Connections", "message_request"]
 
 _KEPT_BYTES: Final = 400
 """Enough for the last event of a stream, and for the beginning of an error."""
+_TEXT: Final = "The quick brown fox jumps over the lazy dog. "
+
+
+def message_request(
+    port: int, model: str, body_bytes: int, fields: Mapping[str, str], *, max_tokens: int = 1_024, stream: bool = False
+) -> bytes:
+    """A Messages call with a prompt of this size and further header fields."""
+    text = (_TEXT * (body_bytes // len(_TEXT) + 1))[:body_bytes]
+    messages = [{"role": "user", "content": text}]
+    body = json.dumps({"model": model, "max_tokens": max_tokens, "stream": stream, "messages": messages}).encode()
+    lines = [
+        "POST /v1/messages HTTP/1.1",
+        f"host: 127.0.0.1:{port}",
+        "content-type: application/json",
+        "accept-encoding: identity",
+        "anthropic-version: 2023-06-01",
+        *(f"{name}: {value}" for name, value in fields.items()),
+        f"content-length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @dataclass(slots=True)

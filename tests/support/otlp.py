@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 import grpc
+import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import add_LogsServiceServicer_to_server
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -26,6 +27,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Protocol = Literal["http/protobuf", "grpc"]
+PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 Request = ExportTraceServiceRequest | ExportMetricsServiceRequest | ExportLogsServiceRequest
 
 _PATIENCE_SECONDS = 20
@@ -115,6 +117,13 @@ def values(attributes: Any) -> dict[str, Any]:
 def environment(protocol: Protocol, url: str) -> dict[str, str]:
     """The standard variables for this collector."""
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> dict[str, str]:
+    """Sets variables of the process: the SDK reads these, whatever is passed to the code under test."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The tables of the ledger. Every change of them needs a migration."""
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, MetaData, Table, Text
 
@@ -48,7 +48,7 @@ SUMS: Final = (
 
 
 def _starts() -> Column[int]:
-    """The beginning of an hour or day, in seconds since 1970-01-01 UTC."""
+    """The beginning of an hour, day or quarter of an hour, in seconds since 1970-01-01 UTC."""
     return Column("starts", BigInteger, primary_key=True, autoincrement=False)
 
 
@@ -57,27 +57,32 @@ def _seconds() -> Column[int]:
     return Column("seconds", BigInteger, primary_key=True, autoincrement=False)
 
 
-def _dimensions() -> list[Column[str]]:
-    return [Column(name, Text, primary_key=True) for name in DIMENSIONS]
+def _primary_key(*names: str) -> list[Column[str]]:
+    """Texts that belong to the primary key."""
+    return [Column(name, Text, primary_key=True) for name in names]
 
 
-def _sums() -> list[Column[int]]:
-    return [Column(name, BigInteger, nullable=False) for name in SUMS]
+def _texts(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in names]
 
 
-def _refused() -> list[Column[Any]]:
-    return [Column("cause", Text, primary_key=True), Column("calls", BigInteger, nullable=False)]
+def _numbers(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
 
 
-usage: Final = Table("usage", metadata, _starts(), _seconds(), *_dimensions(), *_sums())
+usage: Final = Table("usage", metadata, _starts(), _seconds(), *_primary_key(*DIMENSIONS), *_numbers(*SUMS))
 """Usage by the hour, of the last 400 days."""
 
-usage_days: Final = Table("usage_days", metadata, _starts(), *_dimensions(), *_sums())
+usage_days: Final = Table("usage_days", metadata, _starts(), *_primary_key(*DIMENSIONS), *_numbers(*SUMS))
 """The same by the day, for ever: reports on long times would read a million hours otherwise."""
 
-refusals: Final = Table("refusals", metadata, _starts(), _seconds(), *_dimensions(), *_refused())
+refusals: Final = Table(
+    "refusals", metadata, _starts(), _seconds(), *_primary_key(*DIMENSIONS, "cause"), *_numbers("calls")
+)
 
-refusal_days: Final = Table("refusal_days", metadata, _starts(), *_dimensions(), *_refused())
+refusal_days: Final = Table(
+    "refusal_days", metadata, _starts(), *_primary_key(*DIMENSIONS, "cause"), *_numbers("calls")
+)
 
 SESSION_SUMS: Final = (
     *("answers", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
@@ -87,96 +92,73 @@ SESSION_SUMS: Final = (
 sessions: Final = Table(
     "sessions",
     metadata,
-    Column("caller", Text, primary_key=True),
-    Column("session", Text, primary_key=True),
-    Column("team", Text, nullable=False),
-    Column("first_at", BigInteger, nullable=False),
+    *_primary_key("caller", "session"),
+    *_texts("team"),
+    *_numbers("first_at"),
     Column("last_at", BigInteger, nullable=False, index=True),
-    *(Column(name, BigInteger, nullable=False) for name in SESSION_SUMS),
+    *_numbers(*SESSION_SUMS),
 )
 """The most expensive sessions of the last 30 days, under the names that the queue gives them."""
 
-writers: Final = Table(
-    "writers",
-    metadata,
-    Column("writer", Text, primary_key=True),
-    Column("batch", BigInteger, nullable=False),
-    Column("written_at", BigInteger, nullable=False),
-)
+writers: Final = Table("writers", metadata, *_primary_key("writer"), *_numbers("batch", "written_at"))
 """The last batch of each process. It makes a batch count once, even if the answer to its commit was lost."""
 
 callers: Final = Table(
     "callers",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("team", Text, nullable=False),
-    Column("role", Text, nullable=False),
+    *_primary_key("name"),
+    *_texts("team", "role"),
     Column("weight", Float, nullable=False),
-    Column("priority", Text, nullable=False),
+    *_texts("priority"),
     Column("models", JSON, nullable=False),
 )
 
 keys: Final = Table(
     "keys",
     metadata,
-    Column("id", Text, primary_key=True),
+    *_primary_key("id"),
     Column("caller", Text, ForeignKey("callers.name"), nullable=False),
     Column("sha256", Text, nullable=False, unique=True),
-    Column("created_at", BigInteger, nullable=False),
-    Column("created_by", Text, nullable=False),
+    *_numbers("created_at"),
+    *_texts("created_by"),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
 )
 """Keys are never deleted: the list says who had which, and a service that had keys never becomes open again."""
 
 pauses: Final = Table(
-    "pauses",
-    metadata,
-    Column("kind", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("reason", Text, nullable=False),
-    Column("paused_by", Text, nullable=False),
-    Column("paused_at", BigInteger, nullable=False),
+    "pauses", metadata, *_primary_key("kind", "name"), *_texts("reason", "paused_by"), *_numbers("paused_at")
 )
 """What is paused now."""
 
 audit: Final = Table(
     "audit",
     metadata,
-    Column("id", Text, primary_key=True),
+    *_primary_key("id"),
     Column("at", BigInteger, nullable=False, index=True),
-    Column("who", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("target", Text, nullable=False),
+    *_texts("who", "action", "target"),
     Column("before", JSON, nullable=False),
     Column("after", JSON, nullable=False),
 )
 """The changes that admins have made. `before` and `after` have the changed values, and nothing secret."""
 
-objects: Final = Table(
-    "objects",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("team", Text, nullable=False),
-    Column("caller", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
+objects: Final = Table("objects", metadata, *_primary_key("id"), *_texts("team", "caller"), *_numbers("created_at"))
 """The creators of batches, files, sessions and whatever else an id of the API names. A deleted object has no row."""
 
 spending: Final = Table(
     "spending",
     metadata,
-    Column("starts", BigInteger, primary_key=True, autoincrement=False),
-    *(Column(name, Text, primary_key=True) for name in ("team", "caller", "session")),
-    *(Column(name, BigInteger, nullable=False) for name in ("micro_usd", "tokens")),
+    _starts(),
+    *_primary_key("team", "caller", "session"),
+    *_numbers("micro_usd", "tokens"),
 )
 """What was spent by the quarter of an hour, which begins at `starts`. `starts` 0 has all that is older than 62 days."""
 
 reservations: Final = Table(
     "reservations",
     metadata,
-    *(Column(name, Text, primary_key=True) for name in ("writer", "team", "caller", "session")),
+    *_primary_key("writer", "team", "caller", "session"),
     Column("written_at", Float, nullable=False),
-    *(Column(name, BigInteger, nullable=False) for name in ("micro_usd", "tokens")),
+    *_numbers("micro_usd", "tokens"),
 )
 """What the calls in progress of each process have reserved. A process that dies leaves them: then they are spent."""

@@ -1,35 +1,23 @@
 """Calls at a fixed rate from one client, and how each of them ended."""
 
 import asyncio
-import json
 import random
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
 
-from support.http_connections import Answer, Connections
+from support.http_connections import Answer, Connections, message_request
 
 __all__ = ["Calls", "message_call"]
-
-_TEXT: Final = "The quick brown fox jumps over the lazy dog. "
 
 
 def message_call(port: int, timeout_seconds: float, body_bytes: int) -> bytes:
     """The bytes of a Messages call whose client waits this long."""
-    text = (_TEXT * (body_bytes // len(_TEXT) + 1))[:body_bytes]
-    body: Any = {"model": "claude-sonnet-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": text}]}
-    data = json.dumps(body).encode()
-    lines = [
-        "POST /v1/messages HTTP/1.1",
-        f"host: 127.0.0.1:{port}",
-        "content-type: application/json",
-        "anthropic-version: 2023-06-01",
-        "x-api-key: a-client",
-        "x-simulator-output-tokens: 10",
-        f"x-tidegate-timeout-seconds: {timeout_seconds:g}",
-        f"content-length: {len(data)}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + data
+    fields = {
+        "x-api-key": "a-client",
+        "x-simulator-output-tokens": "10",
+        "x-tidegate-timeout-seconds": f"{timeout_seconds:g}",
+    }
+    return message_request(port, "claude-sonnet-5-5", body_bytes, fields, max_tokens=50)
 
 
 @dataclass

@@ -12,34 +12,20 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from support.otlp import Protocol, environment, receiving
+from support.otlp import PROTOCOLS, Protocol, environment, receiving, set_all
 from support.project import ROOT
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.errors import ConfigurationError, MissingExtra
 from tidegate.observe.tracing.span_export import exporting
 from tidegate.observe.tracing.span_provider import ScrubbingExporter
 
-PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 _EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_EXPORTER"):
-        monkeypatch.delenv(name, raising=False)
 
 
 async def end_a_span(variables: dict[str, str]) -> None:
     async with exporting(variables) as provider:
         assert provider
         provider.get_tracer("test").start_span("a span").end()
-
-
-def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> dict[str, str]:
-    """The SDK reads the environment, whatever is passed here."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return variables
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

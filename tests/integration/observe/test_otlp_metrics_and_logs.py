@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from support.otlp import Protocol, receiving, values
+from support.otlp import PROTOCOLS, Protocol, receiving, set_all, values
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.errors import ConfigurationError
@@ -18,7 +18,6 @@ from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.instruments import Instruments
 from tidegate.observe.otlp.exports import exporting_logs, metric_export
 
-PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 IDS = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
 CALL = RequestFinished(
     "/v1/messages", "sonnet-5-5", DEFAULT_CALLER, "ok", 5_000_000, status=200, attempts=1, exemplar=IDS
@@ -26,10 +25,8 @@ CALL = RequestFinished(
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leaves `logging` as it was, and takes no variables of the machine."""
-    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"):
-        monkeypatch.delenv(name, raising=False)
+def _as_before() -> Iterator[None]:
+    """Leaves `logging` as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -38,15 +35,13 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def variables_for(monkeypatch: pytest.MonkeyPatch, signal: str, protocol: Protocol, url: str) -> dict[str, str]:
-    """The variables of one signal. The SDK reads the environment, whatever is passed here."""
+    """The variables of one signal."""
     path = f"/v1/{signal.lower()}" if protocol == "http/protobuf" else ""
     variables = {
         f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT": url + path,
         f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL": protocol,
     }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return variables
+    return set_all(monkeypatch, variables)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Reply, Rig, make_gateway
+from support.gateway import MESSAGE, ONE_A_MINUTE, FakeTransport, Reply, Rig, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
-from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.events import RefusedCall, RequestFinished
 from tidegate.core.domain.feedback import RateLimited
-from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.domain.usage import Usage
 from tidegate.http.asgi import Message
 from tidegate.identity.identify import Identifier, key_hash
@@ -211,8 +209,7 @@ def test_a_body_that_turns_out_too_long_is_refused() -> None:
 
 def test_a_call_that_is_still_waiting_at_its_deadline_is_refused_and_told_when_to_retry() -> None:
     clock = VirtualClock()
-    one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
+    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": ONE_A_MINUTE})
 
     async def main() -> Answer:
         await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
@@ -227,8 +224,7 @@ def test_a_call_that_is_still_waiting_at_its_deadline_is_refused_and_told_when_t
 
 def test_a_wait_without_a_grant_is_reported_too() -> None:
     clock = VirtualClock()
-    one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
+    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": ONE_A_MINUTE})
 
     async def main() -> Answer:
         await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)

@@ -10,6 +10,7 @@ from support.gateway import (
     MESSAGE,
     MESSAGE_DELTA,
     MESSAGE_START,
+    ONE_A_MINUTE,
     OVERLOADED_EVENT,
     FakeTransport,
     Reply,
@@ -20,12 +21,10 @@ from support.gateway import (
     unreachable,
 )
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.events import (
     AttemptFinished,
     LeaseEnded,
 )
-from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -64,8 +63,7 @@ def test_an_attempt_without_a_connection_costs_nothing(*, leaves_first: bool) ->
 
 def test_a_client_that_leaves_the_queue_takes_nothing() -> None:
     clock = VirtualClock()
-    one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
+    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": ONE_A_MINUTE})
 
     async def main() -> None:
         await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)

@@ -10,6 +10,7 @@ from support.gateway import (
     MESSAGE,
     MESSAGE_DELTA,
     MESSAGE_START,
+    ONE_A_MINUTE,
     FakeTransport,
     Reply,
     Rig,
@@ -146,7 +147,7 @@ def test_units_that_a_429_gives_back_admit_no_call() -> None:
     rig = make_gateway(
         FakeTransport([throttled, Reply()], head_after_seconds=1.0),
         clock,
-        pools={"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})},
+        pools={"sonnet-5-5": ONE_A_MINUTE},
     )
 
     async def both() -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from support.asgi_client import call
-from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, unreachable
+from support.gateway import MESSAGE, ONE_A_MINUTE, FakeTransport, Reply, Rig, error, make_gateway, unreachable
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.dimension import Cost, Dimension
@@ -40,8 +40,6 @@ from tidegate.core.domain.events import (
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 
-ONE_A_MINUTE = PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})
-"""Whoever comes second waits for a minute."""
 UNTOLD = Reply()
 TOLD = Reply(
     200,

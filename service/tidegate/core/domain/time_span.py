@@ -8,13 +8,10 @@ from tidegate.core.domain.errors import ConfigurationError
 
 __all__ = ["END_TEXT", "MOMENT_TEXT", "end_of", "moment"]
 
-MOMENT_TEXT: Final = (
-    "a number of hours, days or weeks ago, such as 12h, 7d or 4w; or a date or time in ISO 8601, in UTC"
-)
-END_TEXT: Final = (
-    "a number of hours, days or weeks from now, such as 12h, 7d or 4w; or a date or time in ISO 8601, in UTC"
-)
-_AGO: Final = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_TEXT: Final = "a number of hours, days or weeks {}, such as 12h, 7d or 4w; or a date or time in ISO 8601, in UTC"
+MOMENT_TEXT: Final = _TEXT.format("ago")
+END_TEXT: Final = _TEXT.format("from now")
+_SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _UNIT_SECONDS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -29,9 +26,8 @@ def moment(field: str, text: str, now: float) -> int:
     Raises:
         ConfigurationError: the text has none of these forms.
     """
-    if ago := _AGO.fullmatch(text):
-        return int(now) - int(ago[1]) * _UNIT_SECONDS[ago[2]]
-    return _date(field, text, MOMENT_TEXT)
+    span = _span_seconds(text)
+    return _date(field, text, MOMENT_TEXT) if span is None else int(now) - span
 
 
 def end_of(field: str, text: str, now: float) -> int:
@@ -45,9 +41,14 @@ def end_of(field: str, text: str, now: float) -> int:
     Raises:
         ConfigurationError: the text has none of these forms.
     """
-    if ahead := _AGO.fullmatch(text):
-        return int(now) + int(ahead[1]) * _UNIT_SECONDS[ahead[2]]
-    return _date(field, text, END_TEXT)
+    span = _span_seconds(text)
+    return _date(field, text, END_TEXT) if span is None else int(now) + span
+
+
+def _span_seconds(text: str) -> int | None:
+    """The length of a span such as `7d`; None: the text is no span."""
+    found = _SPAN.fullmatch(text)
+    return None if found is None else int(found[1]) * _UNIT_SECONDS[found[2]]
 
 
 def _date(field: str, text: str, allowed: str) -> int:

@@ -117,26 +117,18 @@ def test_a_trusted_proxy_that_is_no_address_is_refused(file: Path, text: str) ->
         loaded(file, "trusted_proxies = 7")
 
 
-def test_callers_and_pools_come_from_the_file(file: Path) -> None:
-    text = f"""
-    [[callers]]
-    name = "web"
-    key_sha256 = "{HASH}"
-    weight = 3
-    priority = "interactive"
+def test_pools_come_from_the_file(file: Path) -> None:
+    text = """
     [[pools]]
     name = "sonnet-5-5"
     requests_per_minute = 60
     input_tokens_per_minute = "auto"
     """
-    settings = loaded(file, text).settings
-    assert settings.callers[0].priority is Priority.INTERACTIVE
-    assert settings.callers[0].weight == 3
-    assert settings.pools[0].requests_per_minute == 60
-    assert settings.pools[0].input_tokens_per_minute is None
+    (pool,) = loaded(file, text).settings.pools
+    assert (pool.requests_per_minute, pool.input_tokens_per_minute) == (60, None)
 
 
-def test_a_caller_has_its_own_limits_and_models(file: Path) -> None:
+def test_callers_come_from_the_file_with_their_own_limits_and_models(file: Path) -> None:
     text = f"""
     [[callers]]
     name = "web"
