@@ -53,6 +53,10 @@ test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running servi
 	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
 	$(BIN)/pytest -m quiet tests/monitoring/dashboards
 
+.PHONY: pictures
+pictures: $(INSTALLED) | test-tools ## draw the Overview during every fault: make pictures VIEWER=a-program ARGS="--fault key_revoked"
+	PYTHONPATH=tests $(BIN)/python -m pictures --viewer "$(VIEWER)" $(ARGS)
+
 .PHONY: test-stores
 test-stores: $(INSTALLED) | test-tools ## run replicas on real Valkey servers, let each part fail, and see that no answer is lost
 	$(BIN)/pytest -m stores -n 2 --dist worksteal --timeout=300 -o faulthandler_timeout=0 tests/e2e/stores

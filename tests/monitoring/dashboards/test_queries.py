@@ -25,22 +25,27 @@ _SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*){([^}]*)}")
 _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 _OF_PROMETHEUS: dict[str, set[str]] = {
     "up": set(),
-    "ALERTS": {"alertname", "alertstate"},
-    "process_cpu_seconds_total": set(),
-    "process_resident_memory_bytes": set(),
+    "ALERTS": {"alertname", "alertstate", "severity", "cause", "window"},
+    "ALERTS_FOR_STATE": {"alertname"},
     "process_start_time_seconds": set(),
 }
 """Metrics of Prometheus and of its client library, and their labels beside job and instance."""
 _LEFT_OUT = {
+    "process_cpu_seconds_total": "a lack of it shows as event loop lag; machines have dashboards of their own",
+    "process_resident_memory_bytes": "machines and containers have dashboards of their own",
     "process_virtual_memory_bytes": "Python reserves more than it uses: resident memory is shown",
     "process_open_fds": "connections: calls in flight are shown",
     "process_max_fds": "a constant",
     "python_gc_objects_collected_total": "the collector's pauses show as event loop lag",
-    "python_gc_objects_uncollectable_total": "a leak shows in memory",
+    "python_gc_objects_uncollectable_total": "as memory",
     "python_gc_collections_total": "as the objects collected",
     "python_info": "a constant",
 }
 """Metrics of the process that no panel shows, and why."""
+_OURS_LEFT_OUT = {
+    "tidegate_event_loop_tasks": "it follows calls in flight; for a search after a leak",
+}
+"""Metrics of the catalogue that no panel shows, and why."""
 _RECORDED = {rule.name for group in RECORDINGS for rule in group.rules}
 _VALUES: dict[str, set[str]] = {
     "source": {"configured", "upstream", "effective"},
@@ -123,9 +128,9 @@ def test_each_bucket_bound_exists() -> None:
                     assert set(found) <= bounds, asked.panel
 
 
-def test_each_metric_is_shown_somewhere() -> None:
+def test_each_metric_is_shown_or_left_out_for_a_reason() -> None:
     shown = " ".join(asked.expr for asked in _ASKED)
-    assert [metric.name for metric in CATALOGUE if metric.name not in shown] == []
+    assert {metric.name for metric in CATALOGUE if metric.name not in shown} == _OURS_LEFT_OUT.keys()
 
 
 def test_each_metric_of_the_process_is_shown_or_left_out_for_a_reason(registry: CollectorRegistry) -> None:
@@ -162,8 +167,8 @@ def test_windows_follow_the_time_range() -> None:
         for asked in _ASKED
         if (found := re.findall(r"\[(?!\$__rate_interval|\$__range)[^]]*]", asked.expr))
     }
-    # What is unusual, and what an hour's trend is, the alerts say; annotations know no interval.
-    assert sorted(fixed) == ["Configuration", "Predicted share in 30 minutes", "Spend per hour, by caller"]
+    # What is unusual, many starts or an hour's trend, the alerts say; annotations know no interval.
+    assert sorted(fixed) == ["Configuration", "Health", "Predicted share in 30 minutes", "Spend per hour, by caller"]
 
 
 def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ class Stack(Client):
         self._program = (str(Path(__file__).with_name("clock_ahead.py")),) if clock_ahead else TIDEGATE
         self._arguments = ("--upstream", "simulator") if simulated else ()
         if not simulated:
-            self.simulator = enter(running(self.folder("simulator"), "simulator", *simulator)).url
+            self._upstream = enter(running(self.folder("simulator"), "simulator", *simulator))
+            self.simulator = self._upstream.url
             self._settings |= {"ANTHROPIC_API_KEY": "sk-ant-fake", "TIDEGATE_UPSTREAM_URL": self.simulator}
         self._pager = enter(pager())
         shutil.copy(ALERTMANAGER_FILE, self._directory)
@@ -108,6 +109,11 @@ class Stack(Client):
         self.serve(name, port)
         started = f"process_start_time_seconds > {killed_seconds - 1}"  # the kernel rounds it
         self.wait_for(lambda: self.query(started), "a scrape of the new process")
+
+    def lose_upstream(self) -> None:
+        """Kill the simulator: its port refuses connections."""
+        self._upstream.process.kill()
+        self._upstream.process.wait()
 
     def pause_store(self, seconds: float) -> None:
         """Let the shared store answer nobody for a while."""
@@ -316,6 +322,7 @@ def stack(
     simulated: bool = False,
     clock_ahead: bool = False,
     store: bool = False,
+    kind: type[Stack] = Stack,
 ) -> Iterator[Stack]:
     """Run everything.
 
@@ -327,10 +334,11 @@ def stack(
         simulated: Whether the service starts its own simulator.
         clock_ahead: Whether the service's clock can be advanced.
         store: Whether replicas share a store.
+        kind: The type of the stack.
     """
     (directory / "tidegate.toml").write_text(toml)
     with ExitStack() as programs:
-        started = Stack(directory, programs)
+        started = kind(directory, programs)
         if store:
             started.store_port = programs.enter_context(valkey_server(directory))
             variables = {"TIDEGATE_STORE_URL": f"valkey://127.0.0.1:{started.store_port}", **(variables or {})}

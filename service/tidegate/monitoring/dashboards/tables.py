@@ -13,7 +13,6 @@ __all__ = ["Column", "table"]
 
 _NOTHING: Final = "–"
 """Text of an empty cell."""
-_WIDE_PIXELS: Final = 220
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,10 @@ def table(
     *,
     sort_by: str,
     descending: bool = True,
-    wide: Sequence[str] = (),
+    widths: Mapping[str, int] | None = None,
     words: Mapping[str, Mapping[str, str]] | None = None,
+    texts: Mapping[str, Mapping[str, str]] | None = None,
+    patterns: Mapping[str, Sequence[tuple[str, str, str]]] | None = None,
     only: str = "",
     width: int = 24,
     height: int = 8,
@@ -65,8 +66,10 @@ def table(
         link: the linked dashboard.
         sort_by: title of the column to sort by.
         descending: the sort order.
-        wide: labels with long values.
+        widths: widths of columns in pixels, by label or title.
         words: colours of the values of a label.
+        texts: texts that replace the values of a label.
+        patterns: regular expressions of the values of a label, with the text that replaces them and its colour.
         only: an expression whose series select the rows.
         width: the panel's width.
         height: the panel's height.
@@ -77,8 +80,10 @@ def table(
         value_names = {"Value": columns[0].title}
     shown = f" and on ({', '.join(labels)}) {only}" if only else ""
     order = {name: index for index, name in enumerate((*labels, *value_names))}
-    widths = [override(labels[name], {"custom.width": _WIDE_PIXELS}) for name in wide]
+    sized = [override(labels.get(name, name), {"custom.width": pixels}) for name, pixels in (widths or {}).items()]
     coloured = [override(labels[name], _words(colours)) for name, colours in (words or {}).items()]
+    coloured += [override(labels[name], _texts(replaced)) for name, replaced in (texts or {}).items()]
+    coloured += [override(labels[name], _patterns(replaced)) for name, replaced in (patterns or {}).items()]
     cells = [override(labels[name], {"links": [way.of_cell()]}) for name, way in links.items()]
     return Panel(
         kind="table",
@@ -103,7 +108,7 @@ def table(
             "noValue": no_value,
             "thresholds": thresholds(PLAIN),
         },
-        overrides=[override("/.*/", {"noValue": _NOTHING}), *map(_column, columns), *cells, *widths, *coloured],
+        overrides=[override("/.*/", {"noValue": _NOTHING}), *map(_column, columns), *cells, *sized, *coloured],
         transformations=[
             {"id": "merge", "options": {}},
             {
@@ -122,6 +127,24 @@ def table(
 def _words(colours: Mapping[str, str]) -> dict[str, Any]:
     mapping = {word: {"color": colour, "index": index} for index, (word, colour) in enumerate(colours.items())}
     return {"custom.cellOptions": {"type": "color-text"}, "mappings": [{"type": "value", "options": mapping}]}
+
+
+def _texts(texts: Mapping[str, str]) -> dict[str, Any]:
+    mapping = {value: {"text": text, "index": index} for index, (value, text) in enumerate(texts.items())}
+    return {"mappings": [{"type": "value", "options": mapping}]}
+
+
+def _patterns(patterns: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    return {
+        "custom.cellOptions": {"type": "color-text"},
+        "mappings": [
+            {
+                "type": "regex",
+                "options": {"pattern": pattern, "result": {"text": text, "color": colour, "index": index}},
+            }
+            for index, (pattern, text, colour) in enumerate(patterns)
+        ],
+    }
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Final
 from tidegate.core.domain.cause import Cause
 from tidegate.observe.metrics import catalogue
 
-__all__ = ["cause_in_words"]
+__all__ = ["CAUSES", "LIMIT_FELL", "cause_in_words"]
 
 _ATTEMPTS: Final = catalogue.UPSTREAM_ATTEMPTS.name
 _REFUSED: Final = catalogue.REFUSED.name
@@ -27,10 +27,16 @@ _OF_WAITS: Final = (
     *_OF_UPSTREAM,
     ("Claude answers 429", _ATTEMPTS, 'status="429"'),
 )
-_CAUSES: Final = {
+CAUSES: Final = {
     "availability": (_OF_FAILURES, "responses break off"),
     "latency": (_OF_WAITS, "more is asked for than the quota allows"),
 }
+"""The causes of each objective, and what is left if none has an event.
+
+A cause is a text, the name of a counter, and matchers of its labels.
+"""
+LIMIT_FELL: Final = "a limit of Claude fell"
+"""Explains waits before all other causes, while the alert on it fires."""
 _LIMIT_FELL: Final = 'ALERTS{alertname="TidegateLimitFell",alertstate="firing",job=%[1]q,pool=%[2]q}'
 
 
@@ -39,12 +45,12 @@ def cause_in_words(objective: str, window: str) -> str:
 
     Without any event it names what is left. A limit that fell explains waits before all other causes.
     """
-    causes, otherwise = _CAUSES[objective]
+    causes, otherwise = CAUSES[objective]
     found = [
         _words(f"sum(increase({name}{{job=%[1]q,pool=%[2]q,{which}}}[{window}]))", text) for text, name, which in causes
     ]
     if objective == "latency":
-        found.insert(0, _words(f"1e9 * count({_LIMIT_FELL})", "a limit of Claude fell"))
+        found.insert(0, _words(f"1e9 * count({_LIMIT_FELL})", LIMIT_FELL))
     query = f"topk(1, {_any(found)} > 0 or {_words('vector(0)', otherwise)})".replace('"', '\\"')
     return (
         f'{{{{ with printf "{query}" $labels.job $labels.pool | query }}}}{{{{ with first . }}}}'

@@ -4,24 +4,20 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.content.callers import (
-    BUSIEST_CALLER,
-    BUSIEST_CALLERS,
-    CALLER_COLUMNS,
-    COST_OF_CALLERS,
-)
+from tidegate.monitoring.dashboards.content.callers import BUSIEST_CALLERS
+from tidegate.monitoring.dashboards.content.firing import FIRING_ALERTS
+from tidegate.monitoring.dashboards.content.health import FAILED_SHARE, HEALTH, REFUSED_SHARE, WAIT_P95
 from tidegate.monitoring.dashboards.content.replicas import REPLICAS_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
-from tidegate.monitoring.dashboards.panel_types import stat, states, timeseries
+from tidegate.monitoring.dashboards.panel_types import stat, timeseries
 from tidegate.monitoring.dashboards.queries import (
     Query,
     availability,
     increase,
     nonzero_per_minute,
+    or_zero,
     quantile,
     rate,
-    ratio,
-    select,
     shared,
     total,
 )
@@ -30,107 +26,46 @@ from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["OVERVIEW_BOARD"]
 
-_STATES: Final = {0: ("fine", units.GOOD), 1: ("degraded", units.WARNING), 2: ("bad", units.CRITICAL)}
-_UP: Final = 'up{job=~"$job",instance=~"$instance"}'
-_FIRING: Final = (
-    'label_replace(label_join(ALERTS{job=~"$job",alertname=~"Tidegate.+",alertstate="firing"},'
-    ' "about", " ", "class", "dimension", "cause", "model", "route", "window", "instance"),'
-    ' "about", "", "about", " *")'
-)
-"""`about` joins the labels that distinguish alerts of one name, besides their pool."""
 _CALLS: Final = rate(catalogue.REQUESTS)
-_ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
-_OTHER_FAILURES: Final = "=~50.|5xx|error"
-"""Failures of Claude except 529, which has its own row."""
-_NOT_BATCH: Final = "!=batch"
-
-_LIMITED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="429"), _ATTEMPTS)
-_OVERLOADED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="529"), _ATTEMPTS)
-_FAILED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=_OTHER_FAILURES), _ATTEMPTS)
-_REJECTED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="=~401|403"), _ATTEMPTS)
-_OWN_MODELS: Final = "!~none|other"
-"""Models that have answered or are configured, other than names that clients may have invented."""
-_NOT_FOUND_SHARE: Final = ratio(
-    rate(catalogue.UPSTREAM_ATTEMPTS, by="model", status="404", model=_OWN_MODELS),
-    rate(catalogue.UPSTREAM_ATTEMPTS, by="model", model=_OWN_MODELS),
-)
-_HANGING_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="deadline"), _ATTEMPTS)
-_REFUSED_SHARE: Final = ratio(rate(catalogue.REFUSED), _CALLS)
-_WAIT_P95: Final = quantile(0.95, catalogue.QUEUE_WAIT, class_=_NOT_BATCH)
+_BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
 
 
-def _state(value: str, degraded: float, bad: float) -> str:
-    return f"({value} >bool {degraded:g}) + ({value} >bool {bad:g})"
+def _calls_with(outcome: str) -> str:
+    """The calls of each caller with this outcome, or 0."""
+    return or_zero(increase(catalogue.REQUESTS, by="caller", outcome=outcome), _BY_CALLER)
 
-
-_HEALTH: Final = (
-    Query(
-        f"max(2 * (1 - {_UP})"
-        f" or ({quantile(0.99, catalogue.OVERHEAD)} >bool {thresholds.OVERHEAD_P99_SECONDS:g})"
-        f" or ({quantile(0.99, catalogue.EVENT_LOOP_LAG)} >bool {thresholds.LOOP_LAG_P99_SECONDS:g}))",
-        "Us: process",
-    ),
-    Query(
-        _state(_WAIT_P95, thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS),
-        "Us: queue",
-    ),
-    Query(f"{_REFUSED_SHARE} >bool {thresholds.REFUSED_SHARE:g}", "Us: refusals"),
-    Query(
-        _state(_LIMITED_SHARE, thresholds.RATE_LIMITED_SHARE_WARNING, thresholds.RATE_LIMITED_SHARE_CRITICAL),
-        "Claude: 429",
-    ),
-    Query(
-        _state(_OVERLOADED_SHARE, thresholds.OVERLOADED_SHARE_WARNING, thresholds.OVERLOADED_SHARE_CRITICAL),
-        "Claude: 529",
-    ),
-    Query(
-        _state(_FAILED_SHARE, thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
-        "Claude: other errors",
-    ),
-    Query(
-        _state(_HANGING_SHARE, thresholds.HANGING_SHARE_WARNING, thresholds.HANGING_SHARE_CRITICAL),
-        "Claude: no response",
-    ),
-    Query(
-        f"clamp_max(max({select(catalogue.RELOAD_REFUSED)}) + max({select(catalogue.STATE_UNREADABLE)})"
-        f" + (max({select(catalogue.KEY_ENDS)} <bool {thresholds.KEY_ENDS_SECONDS}) or vector(0)), 1)",
-        "Us: upkeep",
-    ),
-    Query(f"2 * ({_REJECTED_SHARE} >bool {thresholds.KEY_REJECTED_SHARE:g})", "Our key"),
-    Query(f"2 * max({_NOT_FOUND_SHARE} >bool {thresholds.MODEL_NOT_FOUND_SHARE:g})", "Retired models"),
-)
 
 _NOW: Final = Row(
     "Is it us, Claude, or one caller?",
     (
-        states(
-            "Health",
-            "Green is good. Each row turns orange and red at the thresholds of the alerts. For rows named Us, see"
-            " Limiter. For rows named Claude, see Models and upstream, and status.claude.com. Our key: Claude answers"
-            " 401 or 403, so see the Claude Console. Retired models: a model that answered before gets 404. If all rows"
-            " are green, look for a single caller in the table below. Us: upkeep is a refused reload, an unreadable"
-            " state, or a key that expires soon.",
-            _HEALTH,
-            LIMITER,
-            names=_STATES,
-            width=13,
-            height=10,
-            no_value="No traffic",
-        ),
+        FIRING_ALERTS,
+        HEALTH,
         table(
-            "Firing alerts",
-            "None is good. Each alert links to its runbook.",
-            {"alertname": "Alert", "severity": "Severity", "pool": "Pool", "about": "About"},
-            [Column("Firing", f"sum by (alertname, severity, pool, about) ({_FIRING})", units.COUNT)],
-            {"pool": LIMITER.by("pool")},
-            LIMITER,
-            sort_by="Severity",
-            descending=False,  # alphabetical order puts critical first
-            wide=("alertname",),
-            words={"severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL}},
-            width=11,
+            "Callers, by unsuccessful calls",
+            "The callers with most calls in the time range, those with most unsuccessful ones first. If one caller"
+            " alone has them, it is the caller: click it. If all do, see Who above. A large share with refusals is a"
+            " flood. `other` is all callers without a configured name.",
+            {"caller": "Caller"},
+            [
+                Column("Unsuccessful", _calls_with("!=ok"), units.EXACT_COUNT, decimals=0),
+                Column("Refused", _calls_with("refused"), units.EXACT_COUNT, decimals=0),
+                Column("Failed", _calls_with("=~upstream_error|rate_limited"), units.EXACT_COUNT, decimals=0),
+                Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
+                Column(
+                    "Share",
+                    f"{_BY_CALLER} / scalar({increase(catalogue.REQUESTS)})",
+                    units.SHARE,
+                    decimals=0,
+                    gauge=True,
+                ),
+            ],
+            {"caller": CALLERS.by("caller")},
+            CALLERS,
+            sort_by="Unsuccessful",
+            only=f"({BUSIEST_CALLERS} > 0)",
+            width=12,
             height=10,
-            no_value="No alert fires",
+            no_value="No calls",
         ),
         stat(
             "Calls",
@@ -148,7 +83,7 @@ _NOW: Final = Row(
             Query(availability(rate)),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
-            no_value="No traffic",
+            no_value="None ended",
             decimals=1,
         ),
         stat(
@@ -156,7 +91,7 @@ _NOW: Final = Row(
             "Wait for quota, excluding class batch. Milliseconds, the lowest bucket of the histogram, mean no wait;"
             " otherwise see Limiter.",
             units.SECONDS,
-            Query(_WAIT_P95),
+            Query(WAIT_P95),
             LIMITER,
             steps=levels.QUEUE_WAIT,
             no_value="No traffic",
@@ -165,24 +100,34 @@ _NOW: Final = Row(
             "Refused calls",
             "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
             units.SHARE,
-            Query(_REFUSED_SHARE),
+            Query(REFUSED_SHARE),
             LIMITER,
             steps=levels.REFUSED,
             no_value="No traffic",
             decimals=1,
         ),
         stat(
-            "Claude: 429",
-            "Share of attempts above Claude's limits. Near zero is good, because Tidegate waits instead. Otherwise"
-            " other clients use the same quota, or a limit was lowered.",
+            "Failed attempts",
+            "Share of the requests to Claude that got no usable response: 401, 403, 429, 5xx, no connection, or none in"
+            " time. Near zero is good. Retries hide them until they are many.",
             units.SHARE,
-            Query(_LIMITED_SHARE),
+            Query(FAILED_SHARE),
             MODELS,
-            steps=levels.LIMITED,
+            steps=levels.rising(thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
             no_value="No attempts",
             decimals=1,
         ),
-        BUSIEST_CALLER,
+        stat(
+            "Spend per hour",
+            "US dollars per hour at list prices, at the current rate. Orange: above the minimum of the alert on unusual"
+            " spend; compare with previous days in Callers.",
+            units.DOLLARS,
+            Query(f"3600 * {rate(catalogue.COST_USD)}"),
+            CALLERS,
+            steps=levels.rising(thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR),
+            no_value="No calls",
+            decimals=2,
+        ),
     ),
 )
 
@@ -252,28 +197,6 @@ _COURSE: Final = Row(
     ),
 )
 
-_CALLERS: Final = Row(
-    "Callers",
-    (
-        table(
-            "Callers",
-            "The callers with most calls in the time range. Look for a caller with a large share, many refusals or many"
-            " errors, and click it. `other` is all callers without a configured name.",
-            {"caller": "Caller"},
-            [
-                *CALLER_COLUMNS,
-                Column("Tokens", increase(catalogue.TOKENS, by="caller"), units.COUNT, decimals=1),
-                Column("Cost", COST_OF_CALLERS, units.DOLLARS, decimals=2),
-            ],
-            {"caller": CALLERS.by("caller")},
-            CALLERS,
-            sort_by="Calls",
-            only=BUSIEST_CALLERS,
-            height=7,
-        ),
-    ),
-)
-
 _SATURATION: Final = Row(
     "Saturation",
     (
@@ -315,52 +238,7 @@ _SATURATION: Final = Row(
             width=8,
             limits=((thresholds.LOOP_LAG_P99_SECONDS, units.WARNING),),
         ),
-        timeseries(
-            "CPU",
-            "Share of one core, by replica. A process uses one core. Below 70 % is good; above, add replicas.",
-            units.SHARE,
-            [
-                Query(
-                    'rate(process_cpu_seconds_total{job=~"$job",instance=~"$instance"}[$__rate_interval])',
-                    "{{instance}}",
-                )
-            ],
-            OVERVIEW,
-            width=6,
-            height=7,
-        ),
-        timeseries(
-            "Memory",
-            "Resident memory by replica. A plateau is good. Growth over days is a leak: restart and report it.",
-            units.BYTES,
-            [Query('process_resident_memory_bytes{job=~"$job",instance=~"$instance"}', "{{instance}}")],
-            OVERVIEW,
-            width=6,
-            height=7,
-        ),
-        timeseries(
-            "Event loop tasks",
-            "A few tasks per call in progress are good. Growth without more calls is a leak: report it.",
-            units.COUNT,
-            [Query(select(catalogue.EVENT_LOOP_TASKS), "{{instance}}")],
-            OVERVIEW,
-            width=6,
-            height=7,
-        ),
-        timeseries(
-            "Failed scrapes",
-            "Replicas that Prometheus cannot scrape. Zero is good; otherwise the numbers above are incomplete.",
-            units.COUNT,
-            [Query(f"1 - {_UP}", "{{instance}}")],
-            OVERVIEW,
-            width=6,
-            height=7,
-            colours={"/.*/": units.CRITICAL},
-            max_value=1,
-        ),
     ),
 )
 
-OVERVIEW_BOARD: Final = Board(
-    OVERVIEW, "Is it us, Claude, or one caller?", (_NOW, _COURSE, _CALLERS, _SATURATION, REPLICAS_ROW)
-)
+OVERVIEW_BOARD: Final = Board(OVERVIEW, "Is it us, Claude, or one caller?", (_NOW, _COURSE, _SATURATION, REPLICAS_ROW))

@@ -1,0 +1,147 @@
+"""The timeline of the Overview: whether each part is fine, degraded or bad, by the thresholds of the alerts."""
+
+from typing import Final
+
+from tidegate.core.domain.cause import Cause
+from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards.links import MODELS
+from tidegate.monitoring.dashboards.panel_types import states
+from tidegate.monitoring.dashboards.panels import Panel
+from tidegate.monitoring.dashboards.queries import Query, quantile, rate, ratio, select
+from tidegate.observe.metrics import catalogue, thresholds
+
+__all__ = ["FAILED_SHARE", "HEALTH", "REFUSED_SHARE", "WAIT_P95"]
+
+_STATES: Final = {0: ("fine", units.GOOD), 1: ("degraded", units.WARNING), 2: ("bad", units.CRITICAL)}
+_UP: Final = 'up{job=~"$job",instance=~"$instance"}'
+_STARTS: Final = (
+    f'changes(process_start_time_seconds{{job=~"$job",instance=~"$instance"}}[{thresholds.RESTARTS_WINDOW_SECONDS}s])'
+)
+_ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
+_OWN_MODELS: Final = "!~none|other"
+"""Models that have answered or are configured, other than names that clients may have invented."""
+_OF_CALLERS: Final = (
+    Cause.DEADLINE,
+    Cause.QUEUE_FULL,
+    Cause.CALLER_LIMIT,
+    Cause.BUDGET,
+    Cause.UNAUTHENTICATED,
+    Cause.FORBIDDEN,
+)
+"""Refusals that callers cause, by asking for more than there is, or with a wrong key."""
+
+
+def _share(status: str) -> str:
+    """The share of attempts with this status."""
+    return ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=status), _ATTEMPTS)
+
+
+FAILED_SHARE: Final = _share("=~401|403|429|5..|5xx|error|deadline")
+"""The share of attempts that were not answered as they should be."""
+REFUSED_SHARE: Final = f"clamp_max({ratio(rate(catalogue.REFUSED), rate(catalogue.REQUESTS))}, 1)"
+WAIT_P95: Final = quantile(0.95, catalogue.QUEUE_WAIT, class_="!=batch")
+_NOT_FOUND_SHARE: Final = ratio(
+    rate(catalogue.UPSTREAM_ATTEMPTS, by="model", status="404", model=_OWN_MODELS),
+    rate(catalogue.UPSTREAM_ATTEMPTS, by="model", model=_OWN_MODELS),
+)
+_SLOW: Final = " or ".join(
+    (
+        f"({quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN)} >bool {thresholds.FIRST_TOKEN_P95_SECONDS:g})",
+        f"({quantile(0.5, catalogue.UPSTREAM_DURATION)} >bool {thresholds.RESPONSE_P50_SECONDS:g})",
+    )
+)
+_REFUSED_BY_CAUSE: Final = rate(catalogue.REFUSED, by="cause", cause=f"=~{'|'.join(_OF_CALLERS)}")
+
+
+def _state(value: str, degraded: float, bad: float) -> str:
+    return f"({value} >bool {degraded:g}) + ({value} >bool {bad:g})"
+
+
+def _worst(*values: str) -> str:
+    """The worst of several states, each of which may be absent."""
+    labelled = (f'label_replace({value}, "part", "{index}", "", "")' for index, value in enumerate(values))
+    return f"max({' or '.join(labelled)})"
+
+
+_ROWS: Final = (
+    Query(
+        _worst(
+            f"2 * max({_share('=~401|403')} >bool {thresholds.KEY_REJECTED_SHARE:g})",
+            f"2 * max({rate(catalogue.SPEND_CAPPED)} >bool 0)",
+        ),
+        "Our key and spend cap",
+    ),
+    Query(f"2 * max({_NOT_FOUND_SHARE} >bool {thresholds.MODEL_NOT_FOUND_SHARE:g})", "Claude: retired models"),
+    Query(
+        _state(
+            _share("=~50.|5xx|error"),
+            thresholds.UPSTREAM_ERROR_SHARE_WARNING,
+            thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
+        ),
+        "Claude: errors, unreachable",
+    ),
+    Query(
+        _state(_share("529"), thresholds.OVERLOADED_SHARE_WARNING, thresholds.OVERLOADED_SHARE_CRITICAL),
+        "Claude: overloaded (529)",
+    ),
+    Query(
+        _state(_share("429"), thresholds.RATE_LIMITED_SHARE_WARNING, thresholds.RATE_LIMITED_SHARE_CRITICAL),
+        "Claude: limits us (429)",
+    ),
+    Query(
+        _worst(
+            _state(_share("deadline"), thresholds.HANGING_SHARE_WARNING, thresholds.HANGING_SHARE_CRITICAL),
+            _SLOW,
+        ),
+        "Claude: slow or silent",
+    ),
+    Query(
+        f"{ratio(f'max({_REFUSED_BY_CAUSE})', rate(catalogue.REQUESTS))} >bool {thresholds.REFUSED_SHARE:g}",
+        "Callers: refused",
+    ),
+    Query(
+        _state(WAIT_P95, thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS),
+        "Callers: wait for quota",
+    ),
+    Query(
+        _worst(
+            f"2 * (1 - min({_UP}))",
+            f"max({_STARTS} >=bool {thresholds.RESTARTS})",
+            f"max({quantile(0.99, catalogue.OVERHEAD)} >bool {thresholds.OVERHEAD_P99_SECONDS:g})",
+            f"max({quantile(0.99, catalogue.EVENT_LOOP_LAG)} >bool {thresholds.LOOP_LAG_P99_SECONDS:g})",
+        ),
+        "Us: process",
+    ),
+    Query(
+        _worst(
+            f"max({select(catalogue.DEGRADED)})",
+            f"1 - min({select(catalogue.LEDGER_UP)})",
+            f"max({select(catalogue.LEDGER_UNWRITTEN)} >bool {thresholds.LEDGER_UNWRITTEN_SECONDS})",
+            f"max({quantile(0.99, catalogue.STORE_LATENCY)} >bool {thresholds.STORE_LATENCY_P99_SECONDS:g})",
+        ),
+        "Us: store and ledger",
+    ),
+    Query(
+        _worst(
+            f"max({select(catalogue.RELOAD_REFUSED)})",
+            f"max({select(catalogue.STATE_UNREADABLE)})",
+            f"max({select(catalogue.KEY_ENDS)} <bool {thresholds.KEY_ENDS_SECONDS})",
+        ),
+        "Us: upkeep",
+    ),
+)
+
+HEALTH: Final[Panel] = states(
+    "Health",
+    "Green is good. Each row turns orange and red at the thresholds of the alerts, minutes before they fire. The first"
+    " word says whose fault it is. Our key: see the Claude Console. Claude: see Models and upstream, and"
+    " status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow replica; upkeep is a"
+    " refused reload, an unreadable state, or a key that expires soon.",
+    _ROWS,
+    MODELS,
+    names=_STATES,
+    width=12,
+    height=10,
+    no_value="No traffic",
+)
+"""One row for each way in which calls fail."""

@@ -1,0 +1,1 @@
+"""Pictures of dashboards during faults, drawn by a program outside of this project."""
