@@ -13,7 +13,7 @@ from tidegate.api.usage_page.markup import Html, tag
     ("micro_usd", "text"),
     [(0, "$0.00"), (1, "$0.0000"), (4_200, "$0.0042"), (999_999, "$1.0000"), (1_234_567_890, "$1,234.57")],
 )
-def test_costs(micro_usd: int, text: str) -> None:
+def test_a_cost_is_in_cents_from_a_dollar_on(micro_usd: int, text: str) -> None:
     assert as_cost(micro_usd) == text
 
 
@@ -28,7 +28,7 @@ def test_costs(micro_usd: int, text: str) -> None:
         (10**13, "10,000.0 G"),
     ],
 )
-def test_counts(number: int, text: str) -> None:
+def test_a_long_number_is_in_thousands_millions_or_billions(number: int, text: str) -> None:
     assert as_count(number) == text
 
 
@@ -40,7 +40,7 @@ def test_a_count_is_never_long(number: int) -> None:
 @pytest.mark.parametrize(
     ("part", "whole", "text"), [(0, 0, "0 %"), (1, 1_000, "< 1 %"), (1, 3, "33 %"), (5, 5, "100 %")]
 )
-def test_shares(part: int, whole: int, text: str) -> None:
+def test_a_share_is_in_percent_and_a_small_one_does_not_look_like_none(part: int, whole: int, text: str) -> None:
     assert as_share(part, whole) == text
 
 

@@ -43,7 +43,7 @@ def test_a_process_that_takes_over_continues_with_what_was_spent_reserved_and_wa
     assert left(heir) == [("b", 1_000, 400, 500)]
 
 
-def test_its_own_configuration_holds() -> None:
+def test_a_process_that_takes_over_keeps_its_own_configuration() -> None:
     clock = VirtualClock()
     state = used_store(clock).dump(work=True)
     heir = MemoryStore(clock)

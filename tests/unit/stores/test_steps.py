@@ -104,7 +104,7 @@ def test_a_replica_gets_its_part_of_a_change() -> None:
     assert part_of(Change("p", next_in_ns=3), "c") == Change("p", next_in_ns=3)
 
 
-def test_what_lasts_of_steps_that_were_not_folded() -> None:
+def test_lasting_steps_and_the_use_alone_remain_of_steps_that_were_not_folded() -> None:
     released, learned, left = Release("p", "a-1"), Learn("p", Failed(1)), Leave("b")
     assert lasting_part([Advance("p"), released, Withdraw("p", "a-2"), learned]) == ((released, learned), None)
     earlier = Rejoin(steps=(released, learned), alone={"p": Cost(3)})

@@ -260,7 +260,7 @@ def test_an_empty_period_says_so(services: Services, ledger: PageLedger) -> None
         ({}, "?since=2099-01-01", 422, "This address is not understood"),
     ],
 )
-def test_what_cannot_be_shown_is_said_why(
+def test_the_page_says_why_nothing_is_shown(
     changes: dict[str, Any], query: str, status: int, title: str, services: Services, ledger: PageLedger
 ) -> None:
     services.ledger = changes.get("ledger", ledger)

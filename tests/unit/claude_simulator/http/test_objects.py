@@ -36,7 +36,7 @@ def test_an_object_is_stored_changed_archived_and_deleted(make_client: MakeClien
     run_virtual(steps(), clock)
 
 
-def test_a_skill_is_a_form(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_skill_is_created_by_a_form(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client()
         skill = (await client.send("POST", "/v1/skills", SKILL, headers=FORM)).json()

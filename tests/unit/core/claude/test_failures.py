@@ -139,7 +139,7 @@ def test_the_limit_that_a_429_in_fast_mode_hit() -> None:
         (UpstreamError("in a stream", status=200, error_type="overloaded_error"), "upstream_error"),
     ],
 )
-def test_the_outcome_of_a_call_that_ends_with_an_error(error: UpstreamError, outcome: str) -> None:
+def test_a_call_that_ends_with_an_error_has_the_outcome_of_that_error(error: UpstreamError, outcome: str) -> None:
     assert failed_outcome(error) == outcome
 
 
@@ -152,7 +152,7 @@ def test_a_401_is_replaced_by_a_refusal_that_names_the_setting() -> None:
     )
 
 
-def test_it_also_names_the_request_for_the_support_of_the_upstream() -> None:
+def test_the_refusal_for_the_services_key_names_the_request_of_the_upstream() -> None:
     refusal = credentials_refusal(UpstreamError("bad key", status=401, headers=((b"request-id", b"req_7"),)))
     assert str(refusal).endswith("a valid ANTHROPIC_API_KEY (request-id of the upstream: req_7)")
 

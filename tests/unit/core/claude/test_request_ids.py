@@ -8,7 +8,7 @@ def test_the_id_is_found_in_fields_of_any_case_and_in_a_mapping() -> None:
     assert upstream_request_id({b"request-id": b"req_\xe9"}) == "req_é"
 
 
-def test_without_one_the_id_is_empty() -> None:
+def test_a_response_without_an_id_has_an_empty_one() -> None:
     assert upstream_request_id(()) == upstream_request_id({}) == ""
 
 

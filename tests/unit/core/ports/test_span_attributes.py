@@ -62,7 +62,9 @@ def test_a_call_is_described_by_who_makes_it_and_where() -> None:
         (f"tidegate:{'9' * 5_000}", "http", (f"tidegate:{'9' * 5_000}", 80)),
     ],
 )
-def test_the_place_that_was_called(host: str, scheme: str, place: tuple[str, int] | None) -> None:
+def test_the_called_address_and_port_are_those_of_the_host_field(
+    host: str, scheme: str, place: tuple[str, int] | None
+) -> None:
     assert tuple(server_of(host, scheme).values()) == (place or ())
 
 

@@ -165,7 +165,7 @@ class TestAhead:
         assert queue.ahead(Demand("p", SMALL, Cost(1, 0)), 0) == (10, 10_000, 0)
 
     @pytest.mark.parametrize("count", [3, 40])
-    def test_rivals_without_cost(self, count: int) -> None:
+    def test_rivals_without_cost_all_count(self, count: int) -> None:
         queue = FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1)
         for number in range(count):
             queue.push(Waiter(f"{number}", Demand("p", Caller(f"{number}"), ONE)))

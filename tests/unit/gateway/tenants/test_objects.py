@@ -103,7 +103,7 @@ def test_an_object_is_its_callers_alone_and_an_admin_uses_all() -> None:
     play(steps)
 
 
-def test_an_object_is_its_teams() -> None:
+def test_an_object_belongs_to_the_team_of_its_creator() -> None:
     async def steps(service: Service) -> None:
         made = await service.create("ann")
         assert (await service.ask("amy", "DELETE", f"/v1/agents/{made}")).status == 200
@@ -246,7 +246,7 @@ def test_a_list_shows_what_an_own_session_has_created() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", {"id": "file_2"}, {"id": "file_1", "scope": {"id": "sesn_x"}}])
-def test_a_file_of_nobody_stays_one(body: Any) -> None:
+def test_a_file_that_no_own_object_has_created_is_not_found(body: Any) -> None:
     async def steps(service: Service) -> None:
         assert is_not_found(await service.ask("ann", "GET", "/v1/files/file_1/content"), "file_1")
         assert service.sent() == ["GET /v1/files/file_1"]

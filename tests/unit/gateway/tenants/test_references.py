@@ -57,7 +57,7 @@ NAMED: Sequence[tuple[dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize(("body", "ids"), NAMED)
-def test_the_names_in_a_body(body: dict[str, Any], ids: set[str]) -> None:
+def test_the_members_of_a_body_that_name_objects_are_found(body: dict[str, Any], ids: set[str]) -> None:
     assert set(named_objects(json.dumps(body).encode())) == ids
 
 
@@ -101,7 +101,7 @@ def test_quoted_ids_have_a_known_form() -> None:
         *((path, None) for path in ("/v1/complete", "/v1/chat/completions")),
     ],
 )
-def test_the_object_of_a_path(path: str, route: ObjectRoute | None) -> None:
+def test_a_path_names_an_object_or_a_collection_or_neither(path: str, route: ObjectRoute | None) -> None:
     assert object_route(path) == route
     if route is not None and route.id and route.collection != "organizations":
         assert path.startswith(f"{route.root}/{route.id}")

@@ -76,11 +76,11 @@ def test_a_call_that_failed_says_why(changes: dict[str, object], error: str) -> 
 
 
 @pytest.mark.parametrize("changes", [{"attempts": 0}, {"route": "/v1/models"}])
-def test_what_asked_no_model_does_not_count(changes: dict[str, object]) -> None:
+def test_calls_that_asked_no_model_do_not_count(changes: dict[str, object]) -> None:
     assert samples_after(msgspec.structs.replace(CALL, **changes)) == {}
 
 
-def test_their_units_are_those_of_the_conventions() -> None:
+def test_the_units_are_those_of_the_conventions() -> None:
     metrics = GenAiMetrics("api.example", 443, str)
     Observers(metrics.handlers).event(CALL)
     exported = [metric_of(family, 0, 1) for family in metrics.registry.collect()]

@@ -31,7 +31,9 @@ def flooders(*, refusals: dict[str, int], admitted: tuple[str, ...] = ("web",)) 
         pytest.param({"web": 9}, ("web", "search"), False, id="another one floods"),
     ],
 )
-def test_who_floods(refusals: dict[str, int], admitted: tuple[str, ...], *, expected: bool) -> None:
+def test_a_caller_floods_if_it_has_most_refusals_while_others_are_admitted(
+    refusals: dict[str, int], admitted: tuple[str, ...], *, expected: bool
+) -> None:
     assert flooders(refusals=refusals, admitted=admitted).floods(POOL, "search", 0) is expected
 
 

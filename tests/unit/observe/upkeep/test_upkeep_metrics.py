@@ -11,14 +11,14 @@ def value(upkeep: UpkeepMetrics, name: str) -> float | None:
     return registry.get_sample_value(f"tidegate_{name}")
 
 
-def test_a_healthy_installation() -> None:
+def test_a_healthy_installation_has_no_fault_and_no_key_that_ends() -> None:
     upkeep = UpkeepMetrics()
     assert value(upkeep, "reload_refused") == 0
     assert value(upkeep, "state_unreadable") == 0
     assert value(upkeep, "key_ends_in_seconds") is None
 
 
-def test_what_must_be_mended() -> None:
+def test_faults_and_the_next_end_of_a_key_are_exported() -> None:
     upkeep = UpkeepMetrics(lambda: 1_000.0, lambda: 900.0)
     upkeep.reload_refused = upkeep.state_unreadable = True
     assert value(upkeep, "reload_refused") == 1

@@ -218,7 +218,7 @@ def test_a_client_that_left_while_it_waited_leaves_after_the_same_time() -> None
     assert slow.all[left].outcome is Outcome.ABANDONED
 
 
-def test_the_settings_of_callers() -> None:
+def test_changed_limits_weight_and_class_of_a_caller_apply() -> None:
     log = HandMade({"p": limited(6_000, 100)}, {"web": CallerLimits(requests_per_minute=6_000)})
     leases = [log.ask(0) for _ in range(3)]
     for lease in leases:
@@ -250,7 +250,7 @@ def test_changes_of_settings_in_the_recording_do_not_undo_those_of_the_replay() 
     assert min(each or 9 for each in times(replayed, *leases)[3:]) > 3, "three are open until then"
 
 
-def test_limits_of_other_pools_and_the_caps_of_the_queue() -> None:
+def test_limits_of_one_pool_leave_other_pools_unchanged_and_caps_are_for_all() -> None:
     state = HandMade({"q": limited(5)}).folded(1).state
     changed = ChangedSettings(
         {"p": ChangedLimits({Dimension.INPUT_TOKENS: 600.0}, burst_seconds=30)},
