@@ -93,7 +93,7 @@ def _pixels(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_pixels(data: bytes) -> tuple[int, int]:
-    """From the first frame header; skips the segments before it by their length."""
+    """Width and height by the first frame header. The segments before it are skipped by their length."""
     at = 2
     while data[:2] == b"\xff\xd8" and data[at] == 0xFF:
         if data[at + 1] in range(0xC0, 0xD0) and data[at + 1] not in (0xC4, 0xC8, 0xCC):

@@ -55,7 +55,7 @@ def _date(wall_seconds: float) -> str:
 
 
 def _over_budget(demand: Demand, budget: BudgetSnapshot, wall_seconds: float) -> Refusal:
-    """Says what the budget has left, when it begins anew, and who can raise it."""
+    """The refusal that names what the budget has left, when it begins anew, and who can raise it."""
     rule = budget.rule
     whose = f" of {budget.subject!r}" if budget.subject else ""
     needed = demand.spending.micro_usd if rule.unit is BudgetUnit.USD else demand.spending.tokens

@@ -23,5 +23,5 @@ class Waiting(Struct, frozen=True, gc=False):
     store: Store
 
     async def left(self) -> WaitLeft | None:
-        """About where it is now, and how much longer it waits; None once it does not wait any more."""
+        """The approximate place and remaining wait of this waiter; None once it does not wait any more."""
         return await self.store.wait_left(self.pool, self.lease_id)

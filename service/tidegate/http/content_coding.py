@@ -96,7 +96,7 @@ class _Inflater:
 
 
 def _has_zlib_header(data: bytes) -> bool:
-    """By RFC 1950 section 2.2: method 8, and a checksum over both bytes."""
+    """Whether data begins with a header by RFC 1950 section 2.2: method 8, and a checksum over both bytes."""
     return data[0] & 15 == 8 and (data[0] << 8 | data[1]) % 31 == 0
 
 

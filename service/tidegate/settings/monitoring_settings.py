@@ -9,7 +9,7 @@ __all__ = ["MonitoringSettings"]
 
 
 class MonitoringSettings(SettingsModel):
-    """What the service tells about itself."""
+    """Settings of logs, traces and metrics."""
 
     log_level: Annotated[
         LogLevel,

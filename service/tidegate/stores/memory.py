@@ -183,7 +183,7 @@ class MemoryStore:
         return self._step(lambda _now_ns: self._pools.budgets.snapshot(spender))
 
     def reserved_now(self) -> dict[Spender, Spending]:
-        """What calls in progress have reserved, by spender."""
+        """The reservations of calls in progress, by spender."""
         return self._step(lambda _now_ns: self._pools.budgets.reserved())
 
     def advance(self, pool: str) -> None:

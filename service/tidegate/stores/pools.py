@@ -231,7 +231,7 @@ class Pools:
             self.use_elsewhere(name, Cost(*cost), now_ns)
 
     def drain(self, now_ns: int) -> None:
-        """It is unknown how much was used: leaves nothing available, also in pools that are made later."""
+        """Leaves nothing available, also in pools that are made later, because it is unknown how much was used."""
         self.drained_ns = now_ns
         for pool in self._pools.values():
             pool.limits.drain(now_ns)

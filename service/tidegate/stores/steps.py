@@ -166,7 +166,7 @@ class TurnBudgets(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Spend(Struct, frozen=True, array_like=True, tag=True):
-    """Something was spent that no lease here has reserved."""
+    """Counts an amount that was spent without a lease here that reserved it."""
 
     spender: Spender
     spending: Spending

@@ -54,7 +54,7 @@ class RotateBody(_Body):
 
 
 class ExpireBody(_Body):
-    """When the key expires."""
+    """The moment at which the key expires."""
 
     at: Annotated[str, Field(description="such as 12h, 7d or 4w from now, or a date or time")]
 

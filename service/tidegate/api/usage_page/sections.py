@@ -259,7 +259,7 @@ def _moment(group: UsageGroup) -> int:
 
 
 def _number(first: int, last: int, seconds: int) -> int:
-    """How many bars of this length there are from the first to the last moment."""
+    """The number of bars of this length from the first to the last moment."""
     return (last - first) // seconds + 1
 
 

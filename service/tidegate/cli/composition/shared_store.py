@@ -101,7 +101,7 @@ class ServiceStore:
 
     @asynccontextmanager
     async def joined(self, admission: Admission) -> AsyncIterator[None]:
-        """While the block runs, this process is a replica, if the store is shared. At the end its leases end at once.
+        """Makes this process a replica while the block runs, if the store is shared. At the end its leases end at once.
 
         Args:
             admission: admits to the store, and has admitted nothing yet.

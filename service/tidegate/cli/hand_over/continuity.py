@@ -133,7 +133,7 @@ class Continuity:
 
     @contextlib.asynccontextmanager
     async def handing_over(self, sockets: Mapping[str, socket.socket]) -> AsyncIterator["asyncio.Future[None]"]:
-        """While the block runs, another process may take over. The future has a result once it has."""
+        """Lets another process take over while the block runs. The future has a result once it has."""
         hand_over = HandOver(self._folder, self.saver, self._store, sockets)
         async with hand_over.listening():
             yield hand_over.done

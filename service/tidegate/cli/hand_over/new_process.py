@@ -107,7 +107,7 @@ class Predecessor:
         return Taking(answer, dict(zip(answer.sockets, descriptors, strict=True)))
 
     def confirm(self) -> None:
-        """Tells the running process that this one serves from now on. Nothing may fail after that.
+        """Confirms to the running process that this one serves from now on. Nothing may fail after that.
 
         Raises:
             TakeOverFailed: the running process has given up waiting, and goes on.

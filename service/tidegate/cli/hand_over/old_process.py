@@ -65,7 +65,7 @@ class HandOver:
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """While the block runs, a new process of the same user may ask."""
+        """Answers new processes of the same user while the block runs."""
         with contextlib.closing(_listen(self._folder.path)) as listener:
             accepting = asyncio.create_task(self._accept(listener))
             try:

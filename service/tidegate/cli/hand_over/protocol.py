@@ -106,7 +106,7 @@ def decode(data: bytes) -> Request | Declined | Offer | Taken:
 
 @contextlib.contextmanager
 def short_path(folder: Path, name: str) -> Iterator[str]:
-    """While the block runs: a path of a file in a folder that is short enough for a Unix socket (107 bytes)."""
+    """Yields a path of a file that is short enough for a Unix socket (107 bytes). It is valid while the block runs."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{name}"

@@ -36,7 +36,7 @@ _LONG_NS: Final = 10 * 365 * 86_400 * NS_PER_SECOND
 
 
 class SavedState(Struct, frozen=True, array_like=True):
-    """Everything that a restart keeps.
+    """The state that a restart keeps.
 
     Attributes:
         version: of this layout.

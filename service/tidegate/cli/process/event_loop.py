@@ -34,7 +34,7 @@ def hold_reload_signals() -> None:
 
 @contextlib.asynccontextmanager
 async def on_reload_signal(reload: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """While the block runs, each SIGHUP starts `reload`. Its end waits for those that have begun."""
+    """Starts `reload` at each SIGHUP while the block runs. The end of the block waits for reloads that have begun."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 

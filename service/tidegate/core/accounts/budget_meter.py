@@ -129,7 +129,7 @@ class Meter:
         self.refuses = rule.on_exceed is OnExceed.REFUSE
 
     def touch(self, budget: Budget) -> None:
-        """This subject has spent something."""
+        """Moves a subject that has just spent something behind all others: the first ones are forgotten first."""
         if self.rule.each is not None:
             self.budgets[budget.subject] = self.budgets.pop(budget.subject)
 

@@ -30,7 +30,7 @@ NOTHING_SPENT: Final = Spending()
 
 
 class Spender(NamedTuple):
-    """Who spends: the label and the team of a caller, and its session, which may be empty."""
+    """The label and the team of a caller that spends, and its session, which may be empty."""
 
     caller: str
     team: str
@@ -45,7 +45,7 @@ class BudgetUnit(StrEnum):
 
 
 class Period(StrEnum):
-    """How long a budget is for. A budget in total never begins anew."""
+    """The period after which a budget begins anew. A budget in total never does."""
 
     HOUR = "hour"
     DAY = "day"
@@ -54,7 +54,7 @@ class Period(StrEnum):
 
 
 class OnExceed(StrEnum):
-    """What happens to calls that a budget has nothing left for."""
+    """The treatment of calls that a budget has nothing left for."""
 
     REFUSE = "refuse"
     WARN = "warn"
@@ -112,7 +112,7 @@ class BudgetRule(Struct, frozen=True, array_like=True):
         return self.caller in (None, caller) and self.team in (None, team)
 
     def subject(self, spender: Spender) -> str | None:
-        """Who of those that the budget is for spends: the key of an amount. None: nobody, for want of a session."""
+        """The caller, team or session whose amount a spender uses: the key of the amount. None: there is no session."""
         match self.each:
             case Each.CALLER:
                 return spender.caller
@@ -144,7 +144,7 @@ class BudgetWindow(Struct, frozen=True, array_like=True):
 
 
 class BudgetSnapshot(Struct, frozen=True, gc=False, array_like=True):
-    """What is left of a budget. Amounts are in its unit.
+    """The amounts of a budget, in its unit.
 
     Attributes:
         rule: the budget.
@@ -164,7 +164,7 @@ class BudgetSnapshot(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def remaining(self) -> int:
-        """How much may still be spent; negative if more was spent than allowed."""
+        """The amount that may still be spent; negative if more was spent than allowed."""
         return self.rule.limit - self.spent - self.reserved
 
     @property

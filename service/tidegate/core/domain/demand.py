@@ -78,7 +78,7 @@ class Demand(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def spender(self) -> Spender:
-        """Who spends, for budgets."""
+        """The spender, for budgets."""
         return Spender(self.caller.label, self.caller.team, self.session)
 
 
@@ -113,7 +113,7 @@ class Wait(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """Not admitted and not queued, without any side effect.
+    """The demand is neither admitted nor queued. Nothing else changed.
 
     Attributes:
         cause: why.

@@ -15,7 +15,7 @@ __all__ = ["NO_PAUSES", "Pause", "PauseKind", "Pauses"]
 
 
 class PauseKind(StrEnum):
-    """What can be paused. Also the label of the metric."""
+    """The kind of what is paused. Also the label of the metric."""
 
     CALLER = "caller"
     KEY = "key"

@@ -107,7 +107,7 @@ class PoolSettings:
     retries: RetrySettings | None = None
 
     def updated(self, before: "PoolSettings", after: "PoolSettings") -> "PoolSettings":
-        """These settings, with whatever is different between `before` and `after`. Each dimension counts separately."""
+        """These settings with the differences between `before` and `after`. Each dimension counts separately."""
         limits = {
             dimension: limit
             for dimension in Dimension

@@ -83,7 +83,7 @@ class PoolSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class WaitLeft:
-    """About where one waiter is, and how much longer it waits.
+    """The approximate place of one waiter, and its remaining wait.
 
     `place`: in the queue of its pool, of `waiting` requests; 1 goes next. `seconds`: None while no limit is known to
     predict by. `binding`: what it waits for, as in `core.domain.demand.Wait`.

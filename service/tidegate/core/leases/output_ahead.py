@@ -124,7 +124,7 @@ class OutputAhead:
 
 
 def _charges(lengths: LengthDistribution, estimate: float) -> list[float]:
-    """At each horizon, the mean charge of requests that are admitted evenly until then, relative to the estimate."""
+    """The mean charge of requests that are admitted evenly until each horizon, relative to the estimate."""
     charges, total, before = [1.0], 0.0, 1.0
     for start_ns, end_ns in pairwise(_HORIZONS_NS):
         charge = lengths.charge(0.0, relative_age(end_ns, estimate))

@@ -381,7 +381,7 @@ class DimensionLimit:
         self._set_pace(self._upstream.rate_micro_per_minute, now_ns)
 
     def _set_pace(self, rate_micro: int, now_ns: int) -> None:
-        """Beside other traffic the level is not ours alone, so our share of the rate is followed, without bursts."""
+        """Follows our share of the rate, without bursts, while other traffic uses the level as well."""
         if not self._reported.competing.per_second:
             self._pace = None
             return

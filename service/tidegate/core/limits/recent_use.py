@@ -73,7 +73,7 @@ class RecentUse:
         used[2] += output_tokens
 
     def shares(self, now_ns: int) -> list[tuple[float | None, ...]]:
-        """For each dimension, use divided by quota over the last `SHARE_MINUTES`; None where no quota is known.
+        """Use divided by quota over the last `SHARE_MINUTES`, by dimension; None where no quota is known.
 
         A full bucket that is emptied at once can give more than 1. A quota that changed counts as it was at the time.
         Where it was unknown, or the pool did not exist yet, the present quota counts. A slice that is partly within the

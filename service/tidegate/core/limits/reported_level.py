@@ -188,7 +188,7 @@ class ReportedLevel:
         return self._level_error.margin(capacity, kept_back)
 
     def uncertainty(self, capacity: float) -> float:
-        """By how much the level may be wrong beside its margin: 0 for requests, which are counted exactly.
+        """The possible error of the level beside its margin: 0 for requests, which are counted exactly.
 
         It is 0 in a fixed window too, which does not fill before it ends.
         """

@@ -44,7 +44,7 @@ class OwnLimits:
         return self._budgets.fits(demand)
 
     def reason(self, waiter: Waiter, now_ns: int) -> Refused | None:
-        """What of its caller's own holds this waiter back, for its refusal; None if nothing does."""
+        """The limit or budget of its caller that holds a waiter back, as its refusal; None if none does."""
         if (own := self.exceeded(waiter, now_ns)) is not None:
             return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
         blocking = self._budgets.blocking(waiter.demand)

@@ -110,7 +110,7 @@ class Pool:
 
     @property
     def account_waits(self) -> AccountWaits:
-        """Its requests that wait for callers' own limits."""
+        """The requests of this pool that wait for callers' own limits."""
         return self._own_limits.waits
 
     def report_leases(self, *, enabled: bool) -> None:
@@ -380,7 +380,7 @@ class Pool:
         return Wait(wait_ns, "retry_budget" if gate_ns else self._binding(demand.cost, now_ns))
 
     def _probe_with_most_patient(self, granted: list[str], now_ns: int) -> None:
-        """In an outage, if the head is about to give up: the waiter with the most time left learns more as a probe."""
+        """Probes with the waiter that has the most time left, if the head is about to give up in an outage."""
         first = self._own_limits.head(now_ns)
         if first is None or first.patience_left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._failures.admits(now_ns):
             return

@@ -69,7 +69,7 @@ class QueueView:
         )
 
     def binding(self, now_ns: int) -> str:
-        """What the next request waits for, as in `Wait`; empty if nobody waits.
+        """The limit that the next request waits for, as in `Wait`; empty if nobody waits.
 
         If all are skipped, it is the one that came first.
         """

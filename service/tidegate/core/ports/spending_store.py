@@ -34,7 +34,7 @@ class SpendingStore(Protocol):
         ...
 
     def spent_since(self, starts: int, *, by_session: bool) -> Sequence[tuple[Spender, Spending]]:
-        """What was spent from a moment on, by caller, or by session. Waits for the database."""
+        """The amounts spent from a moment on, by caller, or by session. Waits for the database."""
         ...
 
     def settle_dead(self, *, sole: bool) -> Sequence[tuple[Spender, Spending]]:

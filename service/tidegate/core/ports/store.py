@@ -98,7 +98,7 @@ class Store(Protocol):
         ...
 
     async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
-        """About how much longer a request waits; None if it does not wait (any more)."""
+        """The approximate remaining wait of a request; None if it does not wait (any more)."""
         ...
 
     async def queues(self) -> tuple[QueueSnapshot, ...]:
@@ -146,7 +146,7 @@ class Store(Protocol):
         ...
 
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
-        """What is left of all budgets, or of those of one spender. Of a remote store, by its last report."""
+        """The state of all budgets, or of those of one spender. Of a remote store, by its last report."""
         ...
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:

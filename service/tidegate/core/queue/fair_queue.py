@@ -225,7 +225,7 @@ class FairQueue:
         return waiting, load
 
     def ahead(self, demand: Demand, now_ns: int, arrivals: Arrivals | None = None) -> Work:
-        """About everything that goes before a new waiter with this demand, in units of each dimension.
+        """The approximate work that goes before a new waiter with this demand, in units of each dimension.
 
         Of its class, what fairness lets go ahead. Of higher classes everything, but no more than the share of its own
         class leaves them. Of lower classes what they are owed meanwhile, or the held head. `arrivals` says how much
@@ -242,7 +242,7 @@ class FairQueue:
         return self._with_other_classes(own, demand, ahead, may_retry=may_retry, now_ns=now_ns)
 
     def before(self, waiter: Waiter, now_ns: int, arrivals: Arrivals | None = None) -> Work:
-        """About everything that goes before one of the waiters: as `ahead`."""
+        """The approximate work that goes before one of the waiters, as `ahead`."""
         demand, flow, may_retry = waiter.demand, waiter.flow, self._may_retry(now_ns)
         own = self._classes[demand.caller.rank]
         if waiter is self.head(now_ns):
@@ -258,7 +258,7 @@ class FairQueue:
         return self._with_other_classes(own, demand, ahead, may_retry=may_retry, now_ns=now_ns)
 
     def place(self, before: Work) -> int:
-        """About which place in the queue a waiter has that this much work goes before; 1 is the first."""
+        """The approximate place in the queue of a waiter that this much work goes before; 1 is the first."""
         everything = NO_WORK
         for each in self._classes:
             everything = plus(everything, self._load(each, may_retry=True))

@@ -150,7 +150,7 @@ class Flow:
             flow = flow._first()
 
     def share_before(self, waiter: Waiter) -> float:
-        """About which share of this flow's own requests goes before one of them, from 0 to 1.
+        """The approximate share of this flow's own requests that goes before one of them, from 0 to 1.
 
         Requests that have left are taken to have left evenly from all places.
         """

@@ -34,7 +34,7 @@ def plus(work: Work, other: Sequence[float], times: float = 1.0) -> Work:
 def work_ahead(
     root: Flow, demand: Demand, rates: NsPerUnit, held: Waiter | None = None, arrivals: ClassArrivals | None = None
 ) -> Work:
-    """About everything in the class `root` that goes before a new demand.
+    """The approximate work in the class `root` that goes before a new demand.
 
     All requests of its own flow go before it. At each level above, rivals get their weighted share of that time, and
     one request each.
@@ -73,7 +73,7 @@ def work_before(
     held: Waiter | None = None,
     arrivals: ClassArrivals | None = None,
 ) -> Work:
-    """About everything in the class `root` that goes before a waiter in `flow`.
+    """The approximate work in the class `root` that goes before a waiter in `flow`.
 
     As `work_ahead`, for a request that waits already: of its own flow, only what is before it counts.
     """

@@ -144,7 +144,7 @@ class _RecordedSpans(CallSpans):
             yield
 
     def _request(self) -> Mapping[str, str | float]:
-        """What is sent, without its query."""
+        """The attributes of the request, without its query."""
         request, resends = self._prepared.request, self._call.attempts - 1
         target = request.target.partition(b"?")[0].decode("latin-1")
         sent: dict[str, str | float] = {METHOD: request.method.decode("latin-1"), URL_PATH: target}

@@ -45,7 +45,7 @@ class MediaItem(NamedTuple):
     is_document: bool = False
 
     def size(self, model: str) -> PromptSize:
-        """Its size for the price."""
+        """The size of the item as part of a prompt."""
         if self.is_document:
             return PromptSize(pages=self.pages, documents=not self.pages)
         if self.pixels is None:

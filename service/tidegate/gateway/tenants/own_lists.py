@@ -77,7 +77,7 @@ def _invalid_cursor(name: str, given: str, allowed: str) -> InvalidCall:
 
 
 def _unreadable(route: ObjectRoute) -> InvalidCall:
-    """Nothing is shown that cannot be filtered."""
+    """The error for a list that cannot be filtered. Nothing of it is shown."""
     message = f"the upstream's list of {route.collection} cannot be read, so that it cannot be filtered by tenant"
     return InvalidCall(message, status=502, error_type="api_error")
 

@@ -225,7 +225,7 @@ class HttpResponse:
                 self._wake(self._waiter)
 
     def connection_ended(self, reason: str, *, may_have_been_accepted: bool, cleanly: bool) -> None:
-        """No more bytes will come: completes a body that ends with a clean end of the connection; else fails."""
+        """Completes a body that ends with a clean end of the connection; fails the exchange otherwise."""
         if cleanly and self._has_head and self._ends_with_connection:
             self.on_message_complete()
         else:

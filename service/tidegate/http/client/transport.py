@@ -27,7 +27,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class ConnectionWatcher(Protocol):
-    """Is told whether connections to the upstream can be opened."""
+    """Hears of each connection to the upstream whether it could be opened."""
 
     @property
     def is_failing(self) -> bool:

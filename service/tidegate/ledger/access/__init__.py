@@ -1,1 +1,1 @@
-"""Who may do what: keys, pauses and the owners of objects."""
+"""Access of callers: their keys, pauses, and the owners of objects."""

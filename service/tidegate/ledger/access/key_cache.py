@@ -84,7 +84,7 @@ class KeyCache:
         return list({entry.stored.caller.name: entry.stored.caller for entry in self._valid.values()}.values())
 
     def next_end(self) -> float | None:
-        """When the next valid key expires, as Unix time; None if no key does."""
+        """The Unix time at which the next valid key expires; None if no key does."""
         now = self._wall_seconds()
         ends = [entry.expires_at for entry in self._valid.values() if now < entry.expires_at < float("inf")]
         return min(ends, default=None)

@@ -1,1 +1,1 @@
-"""What callers used and spent: recorded in memory, written to the database, reported, and deleted when it is old."""
+"""Usage and spending of callers: recorded in memory, written to the database, reported, and deleted when old."""

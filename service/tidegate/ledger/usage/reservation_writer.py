@@ -34,7 +34,7 @@ class ReservationWriter:
         self._written_at = 0.0
 
     def changed(self) -> Mapping[Spender, Spending] | None:
-        """What has to be written now; None: nothing has changed."""
+        """The reservations that have to be written now; None: nothing has changed."""
         now = {} if self.reserved is None else self.reserved()
         is_stale = bool(now) and abs(self._now() - self._written_at) >= _REFRESH_SECONDS
         return now if now != self._written or is_stale else None

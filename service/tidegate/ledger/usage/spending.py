@@ -1,4 +1,4 @@
-"""What callers and sessions have spent, for budgets, and what calls in progress have reserved."""
+"""Spending of callers and sessions, for budgets, and reservations of calls in progress."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final

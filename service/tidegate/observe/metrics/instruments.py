@@ -40,7 +40,7 @@ class Counter:
             self._exemplar = Exemplar(dict(exemplar), amount, time.time())
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
-        """Its sample in the exposition."""
+        """The sample of this counter in the exposition."""
         yield Sample(f"{name}_total", labels, self._value, None, self._exemplar)
 
 
@@ -64,7 +64,7 @@ class Histogram:
             self._exemplars[index] = Exemplar(dict(exemplar), value, time.time())
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
-        """Its samples in the exposition."""
+        """The samples of this histogram in the exposition."""
         seen = 0
         for index, (bound, count) in enumerate(zip((*self._bounds, float("inf")), self._counts, strict=True)):
             seen += count

@@ -16,7 +16,7 @@ _WINDOW_NS: Final = WINDOW_SECONDS * NS_PER_SECOND
 
 
 class Flooders:
-    """Tells callers that flood a pool from those that wait because quota is short.
+    """Distinguishes callers that flood a pool from those that wait because quota is short.
 
     A caller floods a pool if, in the last minute, at least 3 of its calls were refused for lack of quota, these were
     more than two thirds of all such refusals, and calls of another caller were admitted. Its waits are its own doing:

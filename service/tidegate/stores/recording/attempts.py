@@ -42,7 +42,7 @@ class Attempt:
 
     @property
     def waited_ns(self) -> int | None:
-        """How long it waited for its admission; None if it was not admitted."""
+        """The wait of the request for its admission; None if it was not admitted."""
         return None if self.granted_ns is None else self.granted_ns - self.asked_ns
 
 

@@ -68,7 +68,7 @@ class Courses:
         self._durations = _durations(attempts.values())
 
     def duration_ns(self, attempt: Attempt) -> int:
-        """How long such an attempt probably takes from its admission to its end: the mean of its caller in the pool."""
+        """The probable time from the admission of such an attempt to its end: the mean of its caller in the pool."""
         demand = attempt.demand
         for key in ((demand.pool, demand.caller.name), (demand.pool, ""), ("", "")):
             if (found := self._durations.get(key)) is not None:

@@ -33,7 +33,7 @@ __all__ = ["replay"]
 
 
 def replay(original: Original, settings: ChangedSettings, *, keep_429s: bool = False) -> Attempts:
-    """What would have become of the same calls under these settings, in the same time."""
+    """The outcomes of the same calls under these settings, in the same time."""
     return _Replay(original, settings, keep_429s=keep_429s).run()
 
 

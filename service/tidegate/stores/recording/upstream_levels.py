@@ -113,7 +113,7 @@ class UpstreamLevels:
 
 
 def cost_of(course: Course) -> Cost:
-    """What an attempt has used; the estimate where that is unknown."""
+    """The cost that an attempt has used; the estimate where that is unknown."""
     for _, operation in course.operations:
         if operation.method == "end":
             _, _, outcome, used, *_ = operation.arguments

@@ -146,7 +146,7 @@ class Follower(ReportedPools):
             reply.set_result(message.left)
 
     def lost(self) -> None:
-        """No message arrives any more. Refuses all requests that wait."""
+        """Refuses all requests that wait, because no message arrives any more."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -184,7 +184,7 @@ class Follower(ReportedPools):
             self.notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
 
     def position(self) -> Rejoin:
-        """Where this process is with its leader: a `Rejoin` without waits and leases."""
+        """The position of this process in the exchange with its leader: a `Rejoin` without waits and leases."""
         return Rejoin(incarnation=self.incarnation, folded=self._sender.folded, serial=self._serial)
 
     def rejoin(self) -> None:
@@ -254,7 +254,7 @@ class Follower(ReportedPools):
             _set(admission, result)
 
     def _notice_gap(self, serial: int) -> None:
-        """If results up to this serial are missing, grants may be among them: asks for all requests that wait."""
+        """Asks again for all requests that wait, if results up to this serial are missing: grants may be among them."""
         if serial <= self._serial:
             return
         self._serial = serial
@@ -365,7 +365,10 @@ class Follower(ReportedPools):
 
 
 def _most(used: Mapping[str, Cost], later: Mapping[str, Cost]) -> dict[str, Cost]:
-    """What was used alone in two times. The later figures include the earlier ones, unless that time was too short."""
+    """The use without a leader in two times.
+
+    The later figures include the earlier ones, unless that time was too short.
+    """
     pairs = {name: (used.get(name, Cost()), later.get(name, Cost())) for name in {**used, **later}}
     return {name: Cost(*map(max, *pair)) for name, pair in pairs.items()}
 

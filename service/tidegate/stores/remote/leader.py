@@ -98,7 +98,7 @@ class Session:
         self._leader.receive(self, message)
 
     def lost(self) -> None:
-        """No message arrives any more: ends the waits and leases of the follower, as abandoned."""
+        """Ends the waits and leases of the follower, as abandoned, because no message arrives any more."""
         self._leader.disconnect(self)
 
 

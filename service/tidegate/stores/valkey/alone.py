@@ -96,7 +96,7 @@ class AloneLeader:
 
     @property
     def used(self) -> dict[str, Cost]:
-        """How much less is available in each pool than at first."""
+        """The amount that is no longer available, by pool, compared with the beginning."""
         used = {}
         for pool in self._store.snapshot_now():
             if (before := self._available.get(pool.pool)) is not None:
@@ -120,7 +120,7 @@ class AloneLeader:
         self._loop.call_soon(self._session.receive, message)
 
     def close(self) -> None:
-        """Ends it. No message is received any more."""
+        """Ends the channel. No message is received any more."""
         self._receiver.close()
         self._stop_watching()
         self._session.lost()
@@ -175,7 +175,7 @@ class _Receiver:
         self._loop.call_soon(self._pass_on, message)
 
     def close(self) -> None:
-        """No message is passed on any more."""
+        """Closes the channel. No message is passed on any more."""
         self._is_closed = True
 
     def _pass_on(self, message: Message) -> None:

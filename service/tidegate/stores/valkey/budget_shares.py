@@ -75,7 +75,7 @@ class BudgetShares:
         )
 
     def _spent(self, window: BudgetWindow, demands: Iterable[Demand]) -> dict[str, int]:
-        """What counts as spent by each subject that was reported in the present period, or is known from the ledger."""
+        """The spending of each subject that was reported in the present period, or is known from the ledger."""
         rule = window.rule
         own: dict[str, int] = {}
         for demand in demands:

@@ -34,7 +34,7 @@ def encode_messages(messages: list[Message]) -> bytes:
 
 
 def decode_messages(payload: bytes) -> tuple[Message, ...]:
-    """What `encode_messages` has encoded.
+    """Decodes the payload of `encode_messages`.
 
     Raises:
         msgspec.DecodeError: it is something else.
@@ -73,7 +73,7 @@ class LogChannel:
 
     @property
     def serial(self) -> int:
-        """That of the last results that were received."""
+        """The serial of the last results that were received."""
         return self._serial
 
     def pause(self) -> None:

@@ -62,7 +62,7 @@ class Appended(Struct, frozen=True, array_like=True):
 
 
 class Effects(Struct):
-    """What an entry has caused.
+    """The effects of an entry.
 
     Attributes:
         messages: for each replica, in order.
@@ -186,7 +186,7 @@ class LogFold:
 
     @property
     def now_seconds(self) -> float:
-        """How much time with a leader has passed since the first entry."""
+        """The time with a leader since the first entry, in seconds."""
         return to_seconds(self._now_ns)
 
     def apply(self, entry: Entry) -> Effects:
@@ -353,7 +353,7 @@ def encode_appended(appended: Appended) -> bytes:
 
 
 def decode_state_of_log(dump: bytes) -> LogState:
-    """What `LogFold.dump` has returned.
+    """Decodes a state of `LogFold.dump`.
 
     Raises:
         UnreadableState: another version has dumped it, or it is damaged.
@@ -362,7 +362,7 @@ def decode_state_of_log(dump: bytes) -> LogState:
 
 
 def decode_appended(payload: bytes) -> Appended:
-    """What `encode_appended` has encoded.
+    """Decodes the payload of `encode_appended`.
 
     Raises:
         msgspec.DecodeError: it is something else.

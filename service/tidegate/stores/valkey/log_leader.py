@@ -42,7 +42,7 @@ class LocalReplica(Protocol):
 
     @property
     def replica(self) -> str:
-        """Its name."""
+        """The name of the replica."""
         ...
 
     def new_pools(self) -> Pools:
@@ -81,7 +81,7 @@ class LogLeader:
 
     @property
     def lag_seconds(self) -> float:
-        """How long the last tick took from its append to its fold; 0 while this replica does not lead."""
+        """The time of the last tick from its append to its fold, in seconds; 0 while this replica does not lead."""
         return 0.0 if self._term is None else self._term.lag_seconds
 
     async def run(self) -> None:
@@ -193,7 +193,10 @@ class _Term:
         return fold
 
     def _note_loss(self, fold: LogFold, text: str) -> None:
-        """Nobody knows how much was used. Lets all replicas state what they have before time passes for the levels."""
+        """Empties all levels, because nobody knows how much was used.
+
+        Time passes for them only after all replicas could state what they have.
+        """
         logger.error("%s: the shared limits begin again with nothing available", text)
         fold.drain()
         self._first_tick_at = self._loop.time() + _LEAD_SECONDS

@@ -338,7 +338,7 @@ class SharedStore(SwitchableStore):
 
     @property
     def _count(self) -> int:
-        """How many replicas share the limits, as far as it is known."""
+        """The number of replicas that share the limits, as far as it is known."""
         log = None if self._report is None else self._report.log
         return (self._without_store or 1) if log is None else log.replicas
 

@@ -67,7 +67,10 @@ def _demand_share(demand: Demand, count: int) -> Demand:
 
 
 def _limits_share(limits: CallerLimits | None, count: int) -> CallerLimits | None:
-    """At least one call at a time: with a smaller limit than replicas, more calls are open than it allows."""
+    """The limits of a caller at one of `count` replicas.
+
+    Each replica allows at least one call at a time. So if there are more replicas than allowed calls, more are open.
+    """
     if limits is None:
         return None
     rates = limits.requests_per_minute, limits.input_tokens_per_minute, limits.output_tokens_per_minute
