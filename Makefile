@@ -74,6 +74,10 @@ chaos: $(INSTALLED) | test-tools ## measure what clients notice while a replica,
 prove-restarts: $(INSTALLED) | test-tools ## restart the service under open streams and steady calls, and count what clients notice
 	PYTHONPATH=tests $(BIN)/python -m restarts $(ARGS)
 
+.PHONY: prove-quiet
+prove-quiet: $(INSTALLED) | test-tools ## see for 20 minutes of healthy load, a start, a reload and drains that no alert fires
+	PYTHONPATH=tests $(BIN)/python -m quiet $(ARGS)
+
 .PHONY: check
 check: $(INSTALLED) ## check format, lint, types, layers, and the files for Prometheus, Alertmanager and Grafana
 	$(BIN)/ruff format --check

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 
 from msgspec import structs
 
+from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.core.domain.errors import Refusal
@@ -120,7 +121,7 @@ class Admission:
         # One frame for all the rest, and few objects: many thousands may wait here.
         demand = self._prepared(demand)
         lease_id = f"{self.replica}-{next(self._numbers)}"
-        queued_at_ns, waited_ns, deadline = None, 0, None
+        queued_at_ns, waited_ns, deadline, is_own_limit = None, 0, None, False
         self._waiters.expect(lease_id, demand)
         self._refuse_paused(lease_id, demand, scope)
         try:
@@ -130,6 +131,7 @@ class Admission:
                     on_wait(Waiting(demand.pool, lease_id, to_seconds(result.predicted_ns), self.store))
                 if scope is not None or self.observer is not None:
                     self._report_queued(demand, result, scope)
+                is_own_limit = result.binding == Cause.CALLER_LIMIT
                 future = self._waiters.wait(lease_id)
                 result = GRANTED
                 queued_at_ns = self.clock.monotonic_ns()
@@ -148,7 +150,7 @@ class Admission:
             raise self._refusal(demand, result, scope)
         if demand.settle_at_once:
             await self.store.end(demand.pool, lease_id, Outcome.SETTLED)
-        self._report_admitted(demand, waited_ns, scope)
+        self._report_admitted(demand, waited_ns, scope, is_own_limit=is_own_limit)
         return Lease(lease_id, demand, waited_ns, self.store)
 
     async def _observed(self, observer: Observer, demand: Demand, on_wait: Callable[[Waiting], None] | None) -> Lease:
@@ -206,11 +208,11 @@ class Admission:
         if self.observer is not None:
             self.observer.event(Queued(demand.pool, demand.caller, demand.cost, wait.predicted_ns))
 
-    def _report_admitted(self, demand: Demand, waited_ns: int, scope: Scope | None) -> None:
+    def _report_admitted(self, demand: Demand, waited_ns: int, scope: Scope | None, *, is_own_limit: bool) -> None:
         if scope is not None:
             scope.set("tidegate.wait_seconds", to_seconds(waited_ns))
         if self.observer is not None:
-            self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
+            self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns, is_own_limit))
 
     def _report_withdrawn(self, demand: Demand, queued_at_ns: int) -> None:
         if self.observer is not None:

@@ -1,4 +1,4 @@
-"""Service, simulator, Prometheus with the short rules, and Alertmanager with the shipped configuration."""
+"""Service, simulator, Prometheus with its rules, and Alertmanager with the shipped configuration."""
 
 import json
 import resource
@@ -49,6 +49,12 @@ class Stack(Client):
         self.proved: set[str] = set()
         self.simulator = self.alertmanager = self.prometheus = ""
         self.store_port = 0
+        self.short_rules = True
+
+    @property
+    def interval_seconds(self) -> int:
+        """Interval of scrapes and evaluations."""
+        return 1 if self.short_rules else 15
 
     # --- programs ---
 
@@ -186,7 +192,16 @@ class Stack(Client):
     @property
     def addresses(self) -> list[str]:
         """`host:port` of every replica."""
-        return [service.url.removeprefix("http://") for service, _ in self._services.values()]
+        return [url.removeprefix("http://") for url in self.urls]
+
+    @property
+    def urls(self) -> list[str]:
+        """Base URL of every replica."""
+        return [service.url for service, _ in self._services.values()]
+
+    def url_of(self, name: str) -> str:
+        """Base URL of a replica."""
+        return self._services[name][0].url
 
     @property
     def service(self) -> str:
@@ -299,9 +314,10 @@ class Stack(Client):
     def _prometheus_configuration(self) -> dict[str, Any]:
         managers = [{"static_configs": [{"targets": [self.alertmanager.removeprefix("http://")]}]}]
         targets = [{"files": ["targets.json"], "refresh_interval": "1s"}]
+        interval, kind = f"{self.interval_seconds}s", ".e2e.yml" if self.short_rules else ".yml"
         return {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(path) for path in (DEPLOY / "prometheus/rules").glob("*.e2e.yml")],
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
+            "rule_files": [str(DEPLOY / f"prometheus/rules/tidegate-{name}{kind}") for name in ("recording", "alerts")],
             "alerting": {"alertmanagers": managers},
             "scrape_configs": [{"job_name": "tidegate", "file_sd_configs": targets}],
         }
@@ -323,6 +339,7 @@ def stack(
     clock_ahead: bool = False,
     store: bool = False,
     kind: type[Stack] = Stack,
+    short_rules: bool = True,
 ) -> Iterator[Stack]:
     """Run everything.
 
@@ -335,10 +352,12 @@ def stack(
         clock_ahead: Whether the service's clock can be advanced.
         store: Whether replicas share a store.
         kind: The type of the stack.
+        short_rules: Whether the rules are those with shorter periods, evaluated each second, or the shipped ones.
     """
     (directory / "tidegate.toml").write_text(toml)
     with ExitStack() as programs:
         started = kind(directory, programs)
+        started.short_rules = short_rules
         if store:
             started.store_port = programs.enter_context(valkey_server(directory))
             variables = {"TIDEGATE_STORE_URL": f"valkey://127.0.0.1:{started.store_port}", **(variables or {})}

@@ -310,6 +310,22 @@ def test_the_observer_hears_of_waits(admission: Admission, observer: RecordingOb
     ]
 
 
+def test_a_wait_for_a_limit_of_the_callers_own_is_reported_as_such(
+    admission: Admission, observer: RecordingObserver, clock: VirtualClock
+) -> None:
+    own = structs.replace(ONE, caller=Caller("narrow", limits=CallerLimits(max_concurrent=1)))
+
+    async def main() -> None:
+        first = await admission.acquire(own)
+        second = asyncio.create_task(admission.acquire(own))
+        await asyncio.sleep(20)
+        await first.end(Outcome.SETTLED)
+        await second
+
+    run_virtual(main(), clock)
+    assert [(event.waited_ns, event.is_own_limit) for event in observer.of(Admitted)] == [(0, False), (20 * S, True)]
+
+
 def test_an_observer_that_traces_nothing_hears_of_waits_too(
     admission: Admission, observer: RecordingObserver, clock: VirtualClock
 ) -> None:

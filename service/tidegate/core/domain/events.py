@@ -51,12 +51,17 @@ class Queued(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class Admitted(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """A demand was admitted after a wait of `waited_ns` (0: at once). `cost` is the estimate."""
+    """A demand was admitted after a wait of `waited_ns` (0: at once). `cost` is the estimate.
+
+    `is_own_limit` tells whether it had to wait for a limit of its caller's own longer than for the pool, as predicted
+    when it began to wait.
+    """
 
     pool: str
     caller: Caller
     cost: Cost
     waited_ns: int
+    is_own_limit: bool = False
 
 
 class Withdrawn(Struct, frozen=True, gc=False, array_like=True, tag=True):

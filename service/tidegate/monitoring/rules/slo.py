@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.monitoring.dashboards.links import SLO
 from tidegate.monitoring.rules.burn_causes import cause_in_words
 from tidegate.monitoring.rules.recording import BAD_BY_POOL, OBJECTIVES, bad_share
-from tidegate.monitoring.rules.rule import Alert, Group, duration
+from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, bucket, duration
 from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.thresholds import BurnWindow
 
@@ -22,6 +22,19 @@ def _known_seconds(burn: BurnWindow) -> int:
     less than each threshold of an eighth of the window.
     """
     return burn.long_seconds // _KNOWN_PART
+
+
+def _longest_waiting(window: str) -> str:
+    """A template that names the caller with most waits beyond the objective, as far as the metric's buckets tell."""
+    name = catalogue.CALLER_WAIT.name
+    bound = bucket(catalogue.CALLER_WAIT, thresholds.CALLER_WAIT_LONG_SECONDS)
+    calls = f'increase({name}_count{{job=%q,end="admitted"}}[{window}])'
+    soon = f'increase({name}_bucket{{job=%q,end="admitted",le="{bound}"}}[{window}])'
+    top = TopContributor("caller", f"{calls} - ignoring (le) {soon} > 0", ("job", "job"))
+    return top.template(
+        f" Most waits above {thresholds.CALLER_WAIT_LONG_SECONDS:g} s: "
+        '{{ .Labels.caller }} ({{ .Value | printf "%.0f" }}).'
+    )
 
 
 def _burn(objective: str, alert: str, target: float, what: str, burn: BurnWindow) -> Alert:
@@ -49,7 +62,9 @@ def _burn(objective: str, alert: str, target: float, what: str, burn: BurnWindow
         description=(
             f"{{{{ $value | humanizePercentage }}}} of the calls {what} in the last {long}, and too many "
             f"in the last {short} (objective: at most {100 * budget:g}%). Most of them now are in pool "
-            "{{ $labels.pool }}." + cause_in_words(objective, short)
+            "{{ $labels.pool }}."
+            + cause_in_words(objective, short)
+            + (_longest_waiting(short) if objective == "latency" else "")
         ),
         dashboard=SLO,
         by=("pool",),

@@ -171,8 +171,8 @@ QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, in
 EXCESS_WAIT: Final = _seconds(
     "excess_wait",
     "pool class",
-    "Waits of at least 1 s in queue_wait, except of class batch, of a caller that floods the pool; no objective counts "
-    "them.",
+    "Waits of at least 1 s in queue_wait, except of class batch, for a limit of the caller's own, or of a caller that "
+    "floods the pool; no objective counts them.",
     _WAIT,
 )
 ESTIMATE_ERROR: Final = Metric(

@@ -347,7 +347,7 @@ class MetricsObserver:
             caller = self._callers.known(event.caller.label)
             self._flooders.observe_admission(row.pool, caller, now_ns)
             is_long = event.waited_ns >= NS_PER_SECOND and row.priority != Priority.BATCH
-            if is_long and self._flooders.floods(row.pool, caller, now_ns):
+            if is_long and (event.is_own_limit or self._flooders.floods(row.pool, caller, now_ns)):
                 self._metrics.excess_wait[row.pool, row.priority].observe(event.waited_ns / NS_PER_SECOND)
             if event.waited_ns:
                 self._waited(event.caller, "admitted", event.waited_ns)

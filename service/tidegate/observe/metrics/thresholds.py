@@ -165,6 +165,9 @@ LATENCY_TARGET: Final = 0.95
 """Share of admissions, other than of class `batch`, within `LATENCY_OBJECTIVE_SECONDS`."""
 LATENCY_OBJECTIVE_SECONDS: Final = 10.0
 """Wait for quota: the part of the latency that Tidegate controls. The same bound as the queue's warning."""
+CALLER_WAIT_LONG_SECONDS: Final = 20.0
+"""Waits of single callers above it are named in the alert of the latency. A bucket bound of the histogram, which has
+few."""
 
 
 @dataclass(frozen=True, slots=True)

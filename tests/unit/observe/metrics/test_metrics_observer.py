@@ -229,6 +229,16 @@ def test_long_waits_of_a_caller_that_floods_the_pool_are_told_apart(bench: Bench
     assert bench.value("excess_wait_seconds_count", **{"pool": POOL, "class": "batch"}) is None
 
 
+def test_long_waits_for_a_limit_of_the_callers_own_are_told_apart(bench: Bench) -> None:
+    web = Caller("web", label="default")
+    bench.hear(
+        Admitted(POOL, web, Cost(1), 20 * SECOND_NS, is_own_limit=True),
+        Admitted(POOL, web, Cost(1), 20 * SECOND_NS),
+        Admitted(POOL, web, Cost(1), SECOND_NS - 1, is_own_limit=True),
+    )
+    assert bench.value("excess_wait_seconds_count", **{"pool": POOL, "class": "standard"}) == 1
+
+
 def test_admissions_of_the_last_minute(bench: Bench) -> None:
     bench.hear(Admitted(POOL, TEAM, Cost(1), 0))
     bench.clock.advance(59)
