@@ -83,9 +83,10 @@ def _second_replica(running: Stack, client: BalancedClient) -> None:
 
 def _reload(running: Stack, _client: BalancedClient) -> None:
     """both replicas read a changed configuration"""
+    file = running.folder("a").parent / "tidegate.toml"
+    file.write_text(file.read_text().replace("weight = 3", "weight = 4"))
     for name in ("a", "b"):
-        file = running.folder(name) / "tidegate.toml"
-        file.write_text(file.read_text().replace("weight = 3", "weight = 4"))
+        running.folder(name)  # copies it
         running.reload(name)
 
 
