@@ -170,7 +170,9 @@ class Follower(ReportedPools):
         self.refuses = False
         self._channel = channel
         self._serial = before.serial
-        steps, used = lasting_part(self._sender.restart(self._sender.folded, channel))
+        missing, used = lasting_part(self._sender.restart(self._sender.folded, channel))
+        known = set(map(id, before.steps))  # the same objects: equal steps may be two
+        steps = tuple(step for step in missing if id(step) not in known)
         alone = before.alone if used is None else _most(used, before.alone or {})
         self._state(structs.replace(before, steps=(*before.steps, *steps), alone=alone))
 

@@ -385,6 +385,7 @@ class SharedStore(SwitchableStore):
         follower, channel, alone = self._follower, self._channel, self._alone
         if follower is None or channel is None or alone is None:
             return
+        follower.flush()  # so that `alone` has all steps of this turn as well
         before = structs.replace(self._position, serial=channel.serial, steps=alone.steps, alone=alone.used)
         alone.close()
         self._alone = None

@@ -165,8 +165,8 @@ def test_a_budget_turns_and_is_spent_by_any_replica() -> None:
     run_virtual(main(), clock)
 
 
-@pytest.mark.parametrize("ends_alone", [True, False])
-def test_a_call_that_waits_when_the_server_is_lost_is_spent_once(*, ends_alone: bool) -> None:
+@pytest.mark.parametrize("ends", ["alone", "together", "in the turn of the return"])
+def test_a_call_that_waits_when_the_server_is_lost_is_spent_once(ends: str) -> None:
     clock = VirtualClock()
     budget = BudgetWindow(BudgetRule("b", BudgetUnit.USD, 900), 0, None, {})
     one_per_second = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)})}
@@ -183,12 +183,15 @@ def test_a_call_that_waits_when_the_server_is_lost_is_spent_once(*, ends_alone: 
             server.is_down = True
             lease = await waiting
             assert only.store.status().is_degraded
-            if not ends_alone:
+            if ends == "together":
                 server.is_down = False
                 await asyncio.sleep(5)
             await lease.end(Outcome.SETTLED, Cost(1), spent=Spending(100, 0))
+            only.store.spend(demand().spender, Spending(7, 0))
             server.is_down = False
+            if ends == "in the turn of the return":
+                only.store._come_back()
             await asyncio.sleep(5)
             return only.store.budgets_now()[0].spent
 
-    assert run_virtual(main(), clock) == 200
+    assert run_virtual(main(), clock) == 207
