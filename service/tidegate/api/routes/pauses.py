@@ -72,7 +72,7 @@ def pauses_router(services: Services) -> APIRouter:
 
 
 def pause_name(kind: PauseKind, name: str) -> str:
-    """The name under which calls are compared. That of a session may be longer or stranger than the queue keeps it."""
+    """The name by which a pause finds its calls. The id of a session is shortened as for the queue."""
     return plain_id(name.encode()) if kind is PauseKind.SESSION else name
 
 

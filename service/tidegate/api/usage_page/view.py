@@ -66,7 +66,7 @@ class View:
 
 @dataclass(slots=True)
 class Sum:
-    """Sums of several groups, as far as tables show them."""
+    """The sums of several groups that tables show."""
 
     calls: int = 0
     refused: int = 0

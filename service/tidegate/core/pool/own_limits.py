@@ -64,9 +64,9 @@ class OwnLimits:
         return refused
 
     def head(self, now_ns: int) -> Waiter | None:
-        """The request that goes next. Skips requests of callers over their own limits.
+        """The request that goes next.
 
-        Refuses those for which a budget has too little left.
+        Requests of callers over their own limits are skipped. Those for which a budget has too little left are refused.
         """
         queue, waits = self._queue, self._waits
         if waits.until_ns is not None and now_ns >= waits.until_ns:

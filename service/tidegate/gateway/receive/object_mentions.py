@@ -14,7 +14,7 @@ __all__ = ["may_create_objects", "may_name_objects"]
 _BLOCK: Final = Decoder(Block).decode
 _BLOCKS: Final = Decoder(list[Block]).decode
 _LONG_BYTES: Final = 256 * 1024
-"""Takes a tenth of a millisecond to decode. Then other tasks run."""
+"""A part of this size takes a tenth of a millisecond to decode. After each such part other tasks run."""
 _CODE: Final = "code_execution"
 _DEEPEST: Final = 8
 """A file is at most three levels below a block of a message. Each level is decoded again together with all below it, so

@@ -18,9 +18,9 @@ __all__ = ["Item", "ListQuery", "OwnPages", "UpstreamPage", "read_page"]
 
 _DEFAULT_LIMIT: Final = 20
 _LARGEST_LIMIT: Final = 1_000
-"""Of lists with ids: of batches, and of files in the older SDKs."""
+"""The largest page of lists with ids: those of batches, and of files in the older SDKs."""
 _COMMON_LIMIT: Final = 100
-"""Of lists with tokens, the limit that all allow."""
+"""The largest page that all lists with tokens allow."""
 _CURSORS: Final = frozenset({"limit", "page", "after_id", "before_id"})
 _NONE: Final = Raw(b"null")
 
@@ -200,7 +200,7 @@ class OwnPages:
         return msgspec.json.encode({**members, "data": [raw for _, raw in own]})
 
     def _add_by_ids(self, page: UpstreamPage, own: list[tuple[Item, Raw]]) -> None:
-        """One more than wanted is searched for, to know whether there are more."""
+        """Searches for one object more than wanted, to know whether there are more."""
         self._own = [*own, *self._own] if self._reads_back else [*self._own, *own]
         edge = page.text("first_id" if self._reads_back else "last_id")
         self.next_query = None

@@ -35,10 +35,10 @@ _FORMS: Final = ("/v1/files", "/v1/skills")
 """Routes that take forms, such as uploads. A form names no object of a tenant."""
 _MAX_OBJECTS: Final = 20_000
 _MAX_VALUES: Final = 200_000
-"""So much is decoded in some 20 ms."""
+"""A body with this many objects and values is decoded in some 20 ms."""
 _SLICE_BYTES: Final = 64 * 1024
 _LONGEST_ID_BYTES: Final = 6 * 90
-"""If each of its characters is escaped."""
+"""The length of the longest id, if each of its characters is escaped."""
 
 
 class References:

@@ -11,7 +11,7 @@ from tidegate.http.content_coding import decoded
 __all__ = ["ReadResponse", "lookup", "readable"]
 
 _MAX_BYTES: Final = 32 * 1024 * 1024
-"""Of a response that is read. A page of 1,000 batches is below 1 MB."""
+"""The longest response that is read. A page of 1,000 batches is below 1 MB."""
 _UNREAD: Final = frozenset({b"accept-encoding", b"content-length", b"transfer-encoding", b"content-type", b"expect"})
 _SUCCESS: Final = range(200, 300)
 _READ_AGAIN: Final = frozenset({b"content-length", b"content-encoding"})

@@ -25,7 +25,7 @@ from tidegate.core.ports.span_attributes import OPERATION_DURATION, TOKEN_USAGE
 __all__ = ["metric_of"]
 
 _UNITS: Final = {"seconds": "s", "bytes": "By", OPERATION_DURATION: "s", TOKEN_USAGE: "{token}"}
-"""By unit, or by name: prometheus_client appends a family's unit to its name."""
+"""Units of OTLP by unit, or by name: prometheus_client appends a family's unit to its name."""
 _Series = tuple[tuple[str, str], ...]
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 

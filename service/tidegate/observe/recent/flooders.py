@@ -9,9 +9,9 @@ from tidegate.observe.recent.sliding_count import WINDOW_SECONDS, SlidingCount
 __all__ = ["Flooders"]
 
 _LEAST_REFUSALS: Final = 3
-"""In the last minute. Fewer are a burst."""
+"""The refusals of a caller in the last minute from which on it may flood. Fewer are a burst."""
 _SHARE: Final = 2 / 3
-"""Of all refusals. If several callers are refused alike, the quota is too small for all of them."""
+"""The share of all refusals above which a caller floods. If several are refused alike, the quota is too small."""
 _WINDOW_NS: Final = WINDOW_SECONDS * NS_PER_SECOND
 
 

@@ -64,7 +64,7 @@ _LISTS: Final = frozenset({FINISH_REASON, RETRY_AFTER_FIELD})
 _MAX_TEXT: Final = 256
 """Clients choose models and paths, so their length is bounded here."""
 _SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
-"""Of the names in `core/ports/span_attributes.py`."""
+"""The schema of the names in `core/ports/span_attributes.py`."""
 _W3C: Final = TraceContextTextMapPropagator()
 _CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
 _NO_PARENT: Final = Context()

@@ -21,7 +21,7 @@ __all__ = ["PresamplingProvider", "ScrubbingExporter", "new_provider"]
 _QUERY_ATTRIBUTES: Final = frozenset({"url.query", "http.url", "http.target"})
 """Attributes that contain a URL's query, in which a client may have put a key."""
 _URL: Final = "url.full"
-"""Of requests to the upstream. Its query is removed, whoever has recorded the span."""
+"""The URL of a request to the upstream. Its query is removed, whoever has recorded the span."""
 _NO_PARENT: Final = Context()
 _LOW_64_BITS: Final = 2**64 - 1
 

@@ -16,7 +16,7 @@ from tidegate.stores.valkey.log_fold import LogState
 __all__ = ["AUTO_BURST_SECONDS", "ChangedLimits", "ChangedSettings"]
 
 AUTO_BURST_SECONDS: Final = 10.0
-"""As of a limit of the configuration."""
+"""The capacity of a limit without one, in seconds of its rate: as in the configuration."""
 _LIMITS: Final = frozenset(CallerLimits.__slots__)
 
 

@@ -16,7 +16,7 @@ __all__ = ["Course", "Courses"]
 
 _ON_LEASE: Final = frozenset({"withdraw", "charge", "end", "release", "reprice"})
 Line = tuple[str, ...]
-"""What the attempts of one call have in common."""
+"""The values that the attempts of one call share."""
 
 
 @dataclass(eq=False, slots=True)
