@@ -11,8 +11,8 @@ _WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 def prefers(accept: str, media_type: str, default: str) -> bool:
     """Whether an `Accept` header prefers a media type to the default one.
 
-    Of two types with the same weight, it prefers the one that it names more specifically. An invalid weight counts
-    as 1.
+    If two types have the same weight, it prefers the one that it names more specifically. An invalid weight counts as
+    1.
     """
     ours, theirs = _rank(accept, media_type), _rank(accept, default)
     return ours[0] > 0 and ours > theirs

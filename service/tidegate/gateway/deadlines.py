@@ -10,7 +10,7 @@ _SOON_SECONDS: Final = 2.0
 
 
 class DeadlineTimers:
-    """The deadlines of one event loop that are at least 2 s away. Those of the same second share a timer.
+    """The deadlines of one event loop that are at least 2 s away. Deadlines of the same second share a timer.
 
     When their second begins, the deadlines that are left get a timer each. Most calls end long before their deadline,
     and setting and canceling a timer for each would cost as much as everything else about a deadline.

@@ -21,7 +21,7 @@ _KEEP_SECONDS: Final = 400 * DAY_SECONDS
 
 
 class Audit:
-    """Implements `AuditTrail`. What is recorded waits in memory until the ledger's thread writes it.
+    """Implements `AuditTrail`. Entries wait in memory until the ledger's thread writes them.
 
     Args:
         database: the database.

@@ -129,7 +129,7 @@ keys: Final = Table(
 pauses: Final = Table(
     "pauses", metadata, *_primary_key("kind", "name"), *_texts("reason", "paused_by"), *_numbers("paused_at")
 )
-"""What is paused now."""
+"""The pauses in effect."""
 
 audit: Final = Table(
     "audit",
@@ -152,7 +152,7 @@ spending: Final = Table(
     *_primary_key("team", "caller", "session"),
     *_numbers("micro_usd", "tokens"),
 )
-"""What was spent by the quarter of an hour, which begins at `starts`. `starts` 0 has all that is older than 62 days."""
+"""Spending by the quarter of an hour, which begins at `starts`. `starts` 0 has all that is older than 62 days."""
 
 reservations: Final = Table(
     "reservations",
@@ -161,4 +161,4 @@ reservations: Final = Table(
     Column("written_at", Float, nullable=False),
     *_numbers("micro_usd", "tokens"),
 )
-"""What the calls in progress of each process have reserved. A process that dies leaves them: then they are spent."""
+"""Reservations of the calls in progress of each process. Those of a process that died count as spent."""

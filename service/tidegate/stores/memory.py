@@ -35,7 +35,7 @@ class MemoryStore:
 
     Args:
         clock: the time of all pools.
-        configured: settings by name of pool. Those of `other_endpoints` also apply to each further endpoint.
+        configured: settings by name of pool. The settings of `other_endpoints` also apply to each further endpoint.
         otherwise: settings of every other pool.
     """
 
@@ -148,7 +148,7 @@ class MemoryStore:
     def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
         """Replaces the settings by configuration, as if the store had been made with them, also for waiting requests.
 
-        What `configure` has set for a pool holds in each dimension whose configuration stays the same.
+        Values that `configure` has set for a pool hold in each dimension whose configuration stays the same.
         """
         self._step(self._pools.reload, configured, otherwise)
 
@@ -227,9 +227,9 @@ class MemoryStore:
     def restore(self, state: StoreState, age_ns: int = 0) -> None:
         """Continues from `state`, which was dumped `age_ns` ago. Called once, before the first call is admitted.
 
-        What `configure` had set holds in each dimension whose configuration is the same as then. Requests in flight
-        at the dump stay charged. With the work of a dump, all leases and waiters are restored: then `advance` every
-        pool in which somebody waits, so that the time of its next grant is reported.
+        Values that `configure` had set hold in each dimension whose configuration is the same as then. Requests in
+        flight at the dump stay charged. With the work of a dump, all leases and waiters are restored: then `advance`
+        every pool in which somebody waits, so that the time of its next grant is reported.
 
         Raises:
             RuntimeError: a call was admitted or waits already.

@@ -16,10 +16,10 @@ _UNLIMITED = PoolSettings()
 class PoolConfiguration:
     """Looks up the settings of pools. Replaces its mappings as a whole, so that any thread may read them.
 
-    What is set at runtime holds in each dimension until the configuration changes there.
+    A value set at runtime holds in its dimension until the configuration changes there.
 
     Args:
-        configured: settings by name of pool. Those of `other_endpoints` also apply to each further endpoint.
+        configured: settings by name of pool. The settings of `other_endpoints` also apply to each further endpoint.
         otherwise: settings of every other pool.
     """
 

@@ -39,7 +39,7 @@ class Pools:
     A step admits the waiters that fit after it, in all pools. `take_changes` returns its effects.
 
     Args:
-        configured: settings by name of pool. Those of `other_endpoints` also apply to each further endpoint.
+        configured: settings by name of pool. The settings of `other_endpoints` also apply to each further endpoint.
         otherwise: settings of every other pool.
 
     Attributes:
@@ -163,7 +163,7 @@ class Pools:
     def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings, now_ns: int) -> None:
         """Replaces the settings by configuration, as if the pools had been made with them, also for waiting requests.
 
-        What `configure` has set for a pool holds in each dimension whose configuration stays the same.
+        Values that `configure` has set for a pool hold in each dimension whose configuration stays the same.
         """
         before = {name: self.settings.of(name) for name in self._pools}
         self.settings.reload(configured, otherwise)
@@ -300,9 +300,9 @@ class Pools:
     def restore(self, state: StoreState, now_ns: int) -> None:
         """Continues from `state`. Called once, before the first call is admitted.
 
-        What `configure` had set holds in each dimension whose configuration is the same as then. Requests in flight
-        at the dump stay charged. With the work of a dump, all leases and waiters are restored, and under the same
-        settings the pools then behave exactly as the original.
+        Values that `configure` had set hold in each dimension whose configuration is the same as then. Requests in
+        flight at the dump stay charged. With the work of a dump, all leases and waiters are restored, and under the
+        same settings the pools then behave exactly as the original.
 
         Raises:
             RuntimeError: a call was admitted or waits already.

@@ -57,8 +57,8 @@ class ProcessStore(Store, Protocol):
 class SwitchableStore:
     """Passes each step to the present store, and the changes of that store to all listeners.
 
-    A process hands its pools over to another one by switching to a store that sends its steps there. Whoever holds this
-    store does not notice.
+    A process hands its pools over to another one by switching to a store that sends its steps there. Users of this
+    store do not notice.
 
     Attributes:
         present: the store that receives the steps.

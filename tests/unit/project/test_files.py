@@ -1,12 +1,14 @@
 import ast
 import re
 import statistics
+from collections import Counter
 
 import pytest
 
 from support.project import ROOT, packages, project_files
 
 _LINES_AT_MOST = {"service": 400, "dashboards": 400, "deploy": 400, "tests": 500}
+_MODULES_AT_MOST = 17
 
 
 def _lines(text: str) -> int:
@@ -51,6 +53,15 @@ def test_each_package_explains_itself() -> None:
 def test_no_module_is_too_long_to_read(folder: str) -> None:
     lengths = {str(path.relative_to(ROOT)): _lines(path.read_text()) for path in project_files(folder, ".py")}
     assert {name: lines for name, lines in lengths.items() if lines > _LINES_AT_MOST[folder]} == {}
+
+
+def test_no_folder_of_the_service_has_too_many_modules() -> None:
+    counts = Counter(
+        str(path.parent.relative_to(ROOT))
+        for path in project_files("service", ".py")
+        if path.name != "__init__.py" and path.parent.name != "versions"  # migrations only ever become more
+    )
+    assert {folder: count for folder, count in counts.items() if count > _MODULES_AT_MOST} == {}
 
 
 def test_the_usual_module_is_short() -> None:

@@ -30,7 +30,7 @@ def budgets_router(services: Services) -> APIRouter:
         """All budgets in their present period, those with the least left first.
 
         `limit`, `spent`, `reserved` (for calls in progress) and `remaining` are in US dollars or tokens. `subject` is
-        the caller, team or session that has the amount; null if all share it. Of a budget for each of many subjects,
+        the caller, team or session that has the amount; null if all share it. If a budget is for each of many subjects,
         the 100 with the least left are shown. `opens_at` is when it begins anew; null: never. The key of a caller who
         is no admin sees the budgets of this caller only.
         """

@@ -1,4 +1,4 @@
-"""Makes HTML. Whatever is not HTML already is escaped."""
+"""Makes HTML. Everything that is not HTML already is escaped."""
 
 from collections.abc import Iterable
 from html import escape

@@ -228,7 +228,7 @@ def _meaning(cause: str) -> str:
 def _steps(view: View) -> tuple[int, list[tuple[int, list[UsageGroup]]]]:
     """The length of a bar in seconds, and the groups in each, also in those without any.
 
-    Of a period of centuries, the years before the first usage have none: they would take seconds.
+    Years before the first usage have no bars: in a period of centuries they would take seconds.
     """
     length = view.overview.step_seconds
     first, last = view.since // length * length, (view.until - 1) // length * length

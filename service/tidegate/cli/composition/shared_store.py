@@ -33,7 +33,7 @@ logger = logging.getLogger("tidegate.store")
 
 _VARIABLE: Final = "TIDEGATE_STORE_URL"
 _TIMEOUT_SECONDS: Final = 0.5
-"""For each answer of the server. What got no answer is sent again."""
+"""For each answer of the server. Steps without an answer are sent again."""
 
 
 class ServiceStore:
@@ -88,7 +88,7 @@ class ServiceStore:
         return self._shared is None or self._shared.status().is_leader
 
     def snapshots(self, metrics: MetricsObserver) -> Callable[[], tuple[PoolSnapshot, ...]]:
-        """Returns the state of all pools for `metrics`. Of a shared store, also pools that only other replicas use."""
+        """Returns the state of all pools for `metrics`. A shared store also has pools that only other replicas use."""
         if self._shared is None:
             return self.store.snapshot_now
 

@@ -195,7 +195,7 @@ class Accounts:
         return accounts
 
     def dump_work(self) -> tuple[AccountWork, ...]:
-        """Which pools each account has to notify, for `restore_work`. Calls in flight are dumped with their leases."""
+        """The pools that each account has to notify, for `restore_work`. Leases have the calls in flight."""
         return tuple(
             AccountWork(name, tuple(account.skipped_in), tuple(account.heads_in))
             for name, account in sorted(self._by_name.items())

@@ -143,7 +143,7 @@ class Meter:
         return True
 
     def learn_spent(self, spent: Mapping[str, int]) -> None:
-        """Takes in what was spent before, once per period. What was counted since then may be part of it.
+        """Takes in what was spent before, once per period. It may include what was counted since then.
 
         Not so of a share: what is for other processes is part of it.
         """

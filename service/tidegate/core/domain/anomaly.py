@@ -12,7 +12,7 @@ class AnomalyKind(StrEnum):
     """An impossible limit header: not a number, negative, more than the limit, or a time that has passed. It is
     ignored, and the others count."""
     LIMITS_MISSING = "limits_missing"
-    """A Messages answer without limit headers. What is known stays, or the rate is searched."""
+    """A Messages answer without limit headers. Known limits stay, or the rate is searched."""
     RETRY_AFTER = "retry_after"
     """A `retry-after` other than a positive number of seconds within the duration of a rate limit. The pool waits no
     longer than that duration, and then probes."""

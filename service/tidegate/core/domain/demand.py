@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     """529 or 5xx. If `used` is unknown, the response started and then failed. Charges the request, its input (estimated
     unless a `charge` reported it), and the output that a `charge` reported."""
     ABANDONED = "abandoned"
-    """The client left, or no answer came. What was spent is still charged: the estimate where it is unknown."""
+    """The client left, or no answer came. The used cost is still charged: the estimate where it is unknown."""
 
 
 FREE_OUTCOMES: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})

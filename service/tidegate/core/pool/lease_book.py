@@ -80,7 +80,7 @@ class LeaseBook:
                 lease.account.in_flight += 1
 
     def hold(self, lease_id: str, demand: Demand, known: Cost, account: Account | None, now_ns: int) -> None:
-        """Adds a lease that another pool has granted and charged. What of its cost is `known` replaces the estimate."""
+        """Adds a lease that another pool has granted and charged. Its `known` cost replaces the estimate."""
         lease = OpenLease(demand, self._quota.limits.limited, now_ns, account)
         cost = demand.cost
         lease.charged = Cost(max(cost[0], known[0]), known[1] or cost[1], max(cost[2], known[2]))

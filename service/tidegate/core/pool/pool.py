@@ -90,9 +90,8 @@ class Pool:
     def restore(cls, state: PoolState, now_ns: int, settings: PoolSettings, accounts: Accounts | None = None) -> Self:
         """A pool that continues from `state`, under these settings, without waiters and leases.
 
-        Requests in flight at the dump count as unanswered no longer, because their answers cannot be attributed. What
-        was charged for them stays charged: they may have reached the upstream. So the pool never sends more than the
-        original would have.
+        Requests in flight at the dump count as unanswered no longer, because their answers cannot be attributed. Their
+        charges stay: they may have reached the upstream. So the pool never sends more than the original would have.
         """
         parts = PoolParts.restore(state, now_ns, settings, accounts or Accounts())
         return cls(state.pool, settings, now_ns, parts=parts)

@@ -86,7 +86,7 @@ class KeyAdministration(Protocol):
     """Creates and ends keys. Waits for the database: never call it in an event loop.
 
     Every method raises `LedgerUnavailable` if the database does not answer, and `ConfigurationError` if a value is not
-    allowed. What changed is in effect in this process when the method returns, and in others within a second.
+    allowed. A change is in effect in this process when the method returns, and in others within a second.
     """
 
     def create(self, caller: NewCaller, *, expires_at: int | None, by: str) -> NewKey:

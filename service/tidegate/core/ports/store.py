@@ -125,7 +125,7 @@ class Store(Protocol):
         ...
 
     def set_budgets(self, windows: tuple[BudgetWindow, ...]) -> None:
-        """Replaces all budgets. What was spent stays, if a budget of the name counts the same as before."""
+        """Replaces all budgets. A budget keeps what was spent, if one of the same name counted the same before."""
         ...
 
     def turn_budgets(self, periods: Mapping[str, tuple[int, int | None]]) -> None:

@@ -227,9 +227,9 @@ class FairQueue:
     def ahead(self, demand: Demand, now_ns: int, arrivals: Arrivals | None = None) -> Work:
         """The approximate work that goes before a new waiter with this demand, in units of each dimension.
 
-        Of its class, what fairness lets go ahead. Of higher classes everything, but no more than the share of its own
-        class leaves them. Of lower classes what they are owed meanwhile, or the held head. `arrivals` says how much
-        more the callers of its class will probably send meanwhile.
+        In its own class, that is the work that fairness lets go ahead. Higher classes add all their work, but no more
+        than the share of its own class leaves them. Lower classes add the work that they are owed meanwhile, or the
+        held head. `arrivals` says how much more the callers of its class will probably send meanwhile.
         """
         may_retry, own = self._may_retry(now_ns), self._classes[demand.caller.rank]
         returned = own.returned_load(may_retry=may_retry)

@@ -44,7 +44,7 @@ class QueueState(Struct, frozen=True, array_like=True):
 
 
 def dump_queue(queue: FairQueue, now_ns: int) -> QueueState:
-    """The waiters of a queue, for `restore_queue`. What its classes have earned is in `FairQueue.dump`."""
+    """The waiters of a queue, for `restore_queue`. `FairQueue.dump` has what its classes have earned."""
     places = {lease_id: place for place, lease_id in enumerate(queue.waiting)}
     held = queue._held
     return QueueState(

@@ -29,7 +29,7 @@ class PoolLimitsState(Struct, frozen=True, array_like=True):
 class PoolLimits:
     """Three limits that are spent together. `now_ns` is monotonic time.
 
-    Whoever changes a limit calls `refresh` afterwards.
+    Code that changes a limit calls `refresh` afterwards.
 
     Attributes:
         limited: the known limits by index. A new tuple whenever one of them, or its rate, has changed.

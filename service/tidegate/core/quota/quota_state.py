@@ -17,7 +17,7 @@ __all__ = ["QuotaState", "QuotaWork"]
 class QuotaState(Struct, frozen=True, array_like=True):
     """The dump of a `Quota`, without its settings and without requests in flight.
 
-    What was charged for requests in flight stays charged. Times are relative to the time of the dump.
+    Charges of requests in flight stay. Times are relative to the time of the dump.
     """
 
     limits: PoolLimitsState

@@ -30,7 +30,7 @@ class TrialsState(Struct, frozen=True, array_like=True):
 class Trials:
     """Counts trials: steps to a higher rate, each of which a 429 refuses or enough requests pass.
 
-    Trials of a rate that is measured well are rare and small. Those of a poorly measured rate are more frequent and
+    Trials of a rate that is measured well are rare and small. Trials of a poorly measured rate are more frequent and
     larger. Each trial that passes where no bound is known doubles the next step and halves the time until it.
 
     Attributes:

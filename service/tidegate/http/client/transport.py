@@ -175,7 +175,7 @@ class HttpTransport:
             raise
 
     async def _wait_for_slot(self) -> None:
-        """Like a semaphore's `acquire`. That of asyncio takes as long as everything else here."""
+        """Like a semaphore's `acquire`. asyncio's takes as long as everything else here."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

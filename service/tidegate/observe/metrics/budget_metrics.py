@@ -27,7 +27,7 @@ _MOST_BUDGETS: Final = 200
 class BudgetMetrics(Collector):
     """Exports what budgets have left, at each scrape, and how often a threshold was reached.
 
-    Of a budget that several subjects have each, the one with the least left is shown. Sessions end, with whatever they
+    If each of several subjects has the budget, the one with the least left is shown. Sessions end, with whatever they
     have spent, so a budget of each session is never shown as used up.
 
     Args:

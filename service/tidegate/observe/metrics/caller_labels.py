@@ -24,7 +24,7 @@ class CallerLabels(LabelSet):
     2. If more are known, a caller gets a label by use, while there is room. The first half of the labels goes to the
        callers that are used first. The second half goes to callers that are used most: to those that reach 100 uses, in
        counts that are halved after every 2,500 uses by callers without a label. A call is two uses.
-    3. A caller keeps its label until the process ends. What it used before stays in `other`.
+    3. A caller keeps its label until the process ends. Its earlier use stays in `other`.
 
     So no series ever falls or ends, every use counts in exactly one series, and `sum(rate())` over all callers is right
     at any time. The rate of a caller's own series is right from the moment it has its label.

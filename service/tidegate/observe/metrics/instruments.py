@@ -1,7 +1,7 @@
 """Fast counters and histograms that prometheus_client exports.
 
-Every call updates two dozen of them. Those of prometheus_client take three times as long, mostly because each has its
-own lock.
+Every call updates two dozen of them. The instruments of prometheus_client take three times as long, mostly because each
+has its own lock.
 """
 
 import threading

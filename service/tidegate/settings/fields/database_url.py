@@ -19,7 +19,7 @@ Tenant = Literal["caller", "team"]
 """To whom an object belongs: to the caller that created it, or to its team."""
 
 Unowned = Literal["admin", "everyone"]
-"""Who may use objects whose creator the ledger does not know."""
+"""The callers that may use objects whose creator the ledger does not know."""
 
 
 class DatabaseUrl(SecretStr):

@@ -12,7 +12,7 @@ MEMORY: Final = "memory://"
 """The store in the memory of this process."""
 
 StoreStart = Literal["fail", "degraded"]
-"""What the service does at its start if the shared store cannot be reached."""
+"""The behaviour of the service if it cannot reach the shared store when it starts."""
 
 
 class StoreUrl(SecretStr):

@@ -14,7 +14,7 @@ _MOST_STEPS: Final = 500
 
 
 class StepSender:
-    """Numbers the steps of a replica and sends them. Those of one turn of the event loop go together.
+    """Numbers the steps of a replica and sends them. Steps of one turn of the event loop go together.
 
     A step is settled once the leader has folded it and, if it has an answer that matters, has answered it. Steps that
     are not settled for `resend_seconds` are sent again.

@@ -48,8 +48,8 @@ class AloneLeader:
     """Implements `Channel` to a leader within this process, over pools that have this replica's share.
 
     The share is one of `count` equal parts: of each limit that is configured or was learned, and of what was available.
-    A pool whose limits nobody knew learns them as usual. What budgets have left is divided as well. So are callers' own
-    limits; how much of them was used is not known, so they begin with the full burst of the share.
+    A pool whose limits nobody knew learns them as usual. The rest of each budget is divided as well. So are callers'
+    own limits; how much of them was used is not known, so they begin with the full burst of the share.
 
     Args:
         clock: the time of this process.

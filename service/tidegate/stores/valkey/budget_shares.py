@@ -12,7 +12,7 @@ from tidegate.stores.steps import End, Rejoin, Reserve, SetBudgets, Step
 __all__ = ["BudgetShares", "as_reported", "in_period"]
 
 _MOST_CALLS: Final = 20_000
-"""So many calls that were admitted alone are remembered until they end. Of others, the shared log learns nothing."""
+"""So many calls that were admitted alone are remembered until they end. The shared log learns nothing of others."""
 
 
 class BudgetShares:

@@ -32,7 +32,7 @@ _TICK_SECONDS: Final = 0.1
 _TICKS_PER_REPORT: Final = 10
 _CHECKPOINT_SECONDS: Final = 0.5
 _CHECKPOINT_SHARE: Final = 0.05
-"""Checkpoints take at most this share of the leader's time. That of 10,000 waiters takes a tenth of a second."""
+"""Checkpoints take at most this share of the leader's time. A state with 10,000 waiters takes a tenth of a second."""
 _WAIT_SECONDS: Final = 0.5
 _INSIST_SECONDS: Final = 0.02
 

@@ -3,7 +3,7 @@
 Every replica appends entries to one log, and reads its own mailbox. One replica at a time holds the lead: it reads the
 log, and publishes results to mailboxes. A checkpoint replaces the start of the log.
 
-The lead has an epoch, a random name. What a leader publishes or saves takes effect only while its epoch holds the lead:
+The lead has an epoch, a random name. A message or state of a leader takes effect only while its epoch holds the lead:
 the server compares both in one step. So a leader that was paused cannot overwrite what its successor wrote.
 """
 
