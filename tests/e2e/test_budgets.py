@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from support.budget_load import LIMIT_USD, BudgetLoad, budget_file, spent_usd
+from support import otlp
+from support.budget_load import LIMIT_USD, BudgetLoad, budget_file, spent_usd, tracing
 from support.service_process import ServiceProcess, running
 
 pytestmark = pytest.mark.ledger
@@ -32,8 +33,16 @@ def place(tmp_path: Path) -> Path:
     return place
 
 
-def variables(simulator: ServiceProcess) -> dict[str, str]:
-    return {"ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": simulator.url, "TIDEGATE_STATE_DIR": "state"}
+@pytest.fixture
+def collector() -> Iterator[otlp.Received]:
+    with otlp.receiving("http/protobuf") as collector:
+        yield collector
+
+
+@pytest.fixture
+def variables(simulator: ServiceProcess, collector: otlp.Received) -> dict[str, str]:
+    service = {"ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": simulator.url, "TIDEGATE_STATE_DIR": "state"}
+    return {**service, **tracing(collector)}
 
 
 def left(service: ServiceProcess) -> dict[str, float]:
@@ -43,23 +52,27 @@ def left(service: ServiceProcess) -> dict[str, float]:
 
 
 def test_two_hundred_calls_overshoot_by_no_more_than_those_in_flight_were_mispriced(
-    simulator: ServiceProcess, place: Path
+    simulator: ServiceProcess, place: Path, variables: dict[str, str], collector: otlp.Received
 ) -> None:
-    with running(place, "serve", **variables(simulator)) as service:
+    with running(place, "serve", **variables) as service:
         load = BudgetLoad(lambda _number: service.url)
         load.run()
+        load.learn(collector)
         assert load.statuses() == {200, 429}
         spent = spent_usd(simulator)
         assert spent == pytest.approx(left(service)["spent"], abs=1e-6)
         assert left(service)["reserved"] == 0
-        assert 0.9 * LIMIT_USD < spent <= LIMIT_USD + load.in_flight_usd(), spent
+        mispriced = load.mispriced_usd(load.last_admitted())
+        assert 0.9 * LIMIT_USD < spent <= LIMIT_USD + mispriced, (spent, mispriced)
         refused = httpx2.get(f"{service.url}/metrics").text
         assert 'tidegate_budget_thresholds_total{budget="all",percent="100"} 1.0' in refused
 
 
-def test_a_kill_forgets_at_most_a_second_of_what_was_spent(simulator: ServiceProcess, place: Path) -> None:
+def test_a_kill_forgets_at_most_a_second_of_what_was_spent(
+    simulator: ServiceProcess, place: Path, variables: dict[str, str], collector: otlp.Received
+) -> None:
     with ExitStack() as stack:
-        services = [stack.enter_context(running(place, "serve", **variables(simulator)))]
+        services = [stack.enter_context(running(place, "serve", **variables))]
         killed: list[float] = []
         lock, is_back = threading.Lock(), threading.Event()
         is_back.set()
@@ -69,22 +82,27 @@ def test_a_kill_forgets_at_most_a_second_of_what_was_spent(simulator: ServicePro
                 if killed or done < 60:
                     return
                 is_back.clear()
-                killed.append(time.monotonic())
+                killed.append(time.time())
             services[0].process.kill()
             services[0].process.wait()
-            services.append(stack.enter_context(running(place, "serve", **variables(simulator))))
+            written.append((place / "state/ledger.sqlite-wal").stat().st_mtime)
+            services.append(stack.enter_context(running(place, "serve", **variables)))
             is_back.set()
 
         def url(_number: int) -> str:
             is_back.wait(30)
             return services[-1].url
 
+        written: list[float] = []
         load = BudgetLoad(url, kill)
         load.run()
-        (at,) = killed
+        (at,), (last,) = killed, written
+        load.learn(collector, at)
         assert load.statuses() == {0, 200, 429}
         spent = spent_usd(simulator)
-        most = LIMIT_USD + load.in_flight_usd(at) + load.in_flight_usd() + load.ended_usd(at - 1, at)
+        # A busy machine may have written nothing for longer.
+        forgotten = load.forgotten_usd(min(at, last) - 1, at)
+        most = LIMIT_USD + load.mispriced_usd(load.last_admitted()) + load.mispriced_usd(at) + forgotten
         assert spent <= most, (spent, most)
         assert left(services[-1])["remaining"] <= 0.5
         assert spent > 0.7 * LIMIT_USD, spent
