@@ -6,13 +6,13 @@ matches anything; an output with "…" is compared and never written.
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.programs import output_of
 from support.project import ROOT, project_files
 from support.service_process import ServiceProcess, running
 from tidegate.observe.metrics.catalogue import CATALOGUE
@@ -63,9 +63,7 @@ def run_sdk_example(service: ServiceProcess) -> None:
     assert example is not None
     code = "import anthropic\n" + example["code"].replace("http://localhost:8080", service.url)
     # In a separate process: a program leaves its connections open until it exits.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    compare_or_update(README, "sdk", done.stdout)
+    compare_or_update(README, "sdk", output_of(sys.executable, "-c", code))
 
 
 def test_examples_print_what_the_readmes_show(service: ServiceProcess) -> None:
@@ -77,9 +75,7 @@ def test_examples_print_what_the_readmes_show(service: ServiceProcess) -> None:
     assert len(examples) >= 6
     for page, example in examples:
         command = example["command"].replace("localhost:8080", service.url.removeprefix("http://"))
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, (command, done.stderr)
-        compare_or_update(page, example["name"], done.stdout)
+        compare_or_update(page, example["name"], output_of("bash", "-c", command))
 
 
 def test_the_settings_table_is_generated_from_the_settings() -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx2
 import pytest
 import yaml
 
+from support.programs import output_of
 from support.service_process import ServiceProcess, running
 from tidegate.generation.dsl import check_document
 
@@ -53,8 +53,7 @@ def test_the_greeting_has_urls_and_an_example_and_says_that_answers_are_simulate
 
 def test_the_example_in_the_greeting_works(service: ServiceProcess) -> None:
     command = service.printed().split("try:\n")[1].splitlines()[0].strip()
-    answer = subprocess.run(["bash", "-c", command], capture_output=True, check=True, timeout=30).stdout
-    assert json.loads(answer)["valid"] is True
+    assert json.loads(output_of("bash", "-c", command))["valid"] is True
 
 
 def test_generate_answers_with_a_valid_document(http: httpx2.Client) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 
 from support.daemon import free_port
+from support.programs import output_of
 
 _READY_SECONDS = 30
 _names = count(1)
@@ -65,16 +66,8 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
     data = directory / "data"
     try:
-        made = subprocess.run(
-            [_program("initdb"), "-D", data, "-A", "trust", "-U", "tidegate", "-E", "UTF8", "--no-sync"],
-            user=user,
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert made.returncode == 0, made.stderr
+        options = ("-D", data, "-A", "trust", "-U", "tidegate", "-E", "UTF8", "--no-sync")
+        output_of(_program("initdb"), *options, user=user, cwd=directory)
         yield from _running(directory, data, user)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,12 +1,12 @@
 """Anthropic's SDKs as programs that run the steps in `sdk_calls.py` and report the results."""
 
 import json
-import subprocess
 import sys
 from typing import Any
 
 from support.client_environment import python_of
 from support.conformance import CALLER_KEY
+from support.programs import output_of
 from support.project import ROOT
 
 _PYTHON_CLIENT = str(ROOT / "tests/clients/anthropic_client.py")
@@ -29,6 +29,4 @@ def do_steps(
 ) -> Any:
     """Run the steps with a client, and return its report."""
     told = {"base_url": url, "key": CALLER_KEY, "mode": mode, "max_retries": max_retries, "steps": steps}
-    done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(output_of(*command, input=json.dumps(told), timeout=100))

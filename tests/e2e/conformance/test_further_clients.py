@@ -1,13 +1,13 @@
 """Popular client libraries, each in its own environment, through the service and directly."""
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
 
 from support.client_environment import python_of
 from support.conformance import CALLER_KEY, Answered, Twins, comparable, requests_seen
+from support.programs import output_of
 from support.project import ROOT
 from support.recording_relay import recording_relay
 from support.service_process import environment
@@ -17,17 +17,9 @@ def run_client(name: str, url: str) -> tuple[Any, list[tuple[str, Answered]]]:
     """The output of a client program, and the recorded traffic."""
     program = ROOT / "tests/clients" / f"{name.replace('-', '_')}_client.py"
     with recording_relay(url) as wire:
-        done = subprocess.run(
-            [str(python_of(name)), str(program)],
-            input=json.dumps({"base_url": wire.url, "key": CALLER_KEY}),
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), wire.exchanges()
+        told = json.dumps({"base_url": wire.url, "key": CALLER_KEY})
+        output = output_of(python_of(name), program, input=told, env=environment(), timeout=100)
+    return json.loads(output), wire.exchanges()
 
 
 @pytest.mark.clients

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.conformance import CALLER_KEY, Twins, requests_seen
+from support.programs import output_of
 from support.project import ROOT
 from support.service_process import environment, running
 
@@ -37,15 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answers_of(command: Sequence[str], url: str, cache: Path) -> list[tuple[str, int, bytes]]:
     """Name, status and body of each call that a program makes."""
-    done = subprocess.run(
-        [*command, url, CALLER_KEY, ASK.decode(), STREAM.decode()],
-        env=environment(GOCACHE=str(cache), GOTOOLCHAIN="local"),
-        capture_output=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    lines = (line.split("\t") for line in done.stdout.decode().splitlines())
+    variables = environment(GOCACHE=str(cache), GOTOOLCHAIN="local")
+    output = output_of(*command, url, CALLER_KEY, ASK.decode(), STREAM.decode(), env=variables, timeout=110)
+    lines = (line.split("\t") for line in output.splitlines())
     return [(name, int(status), base64.b64decode(body)) for name, status, body in lines]
 
 

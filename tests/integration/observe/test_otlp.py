@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import subprocess
 import sys
 import threading
 import tomllib
@@ -13,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from support.otlp import PROTOCOLS, Protocol, environment, receiving, set_all
+from support.programs import output_of
 from support.project import ROOT
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.errors import ConfigurationError, MissingExtra
@@ -149,8 +149,7 @@ asyncio.run(main())
 heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.instrumentation", "grpc", "google.protobuf")
 print([name for name in sys.modules if name.startswith(heavy)])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "[]"
+    assert output_of(sys.executable, "-c", program).strip() == "[]"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import subprocess
 import sys
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from support.dumps import START_NS, round_trip
 from support.pool_steps import ADAPTIVE, SETTINGS, Choose, StepSource
+from support.programs import output_of
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.stores.fold import Fold
 from tidegate.stores.pools import Pools
@@ -86,8 +86,5 @@ def test_two_processes_with_different_hashes_fold_a_log_alike() -> None:
     digests = set[Any]()
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(["tests", "."])}
-        run = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-        )
-        digests.add(run.stdout)
+        digests.add(output_of(sys.executable, "-c", program, env=environment))
     assert len(digests) == 1

@@ -1,9 +1,10 @@
 """Modules that a start must not import: they take long, and a relay does not need them."""
 
-import subprocess
 import sys
 
 import pytest
+
+from support.programs import output_of
 
 _START = """
 import asyncio, sys
@@ -23,9 +24,7 @@ print(*sys.modules, sep="\\n")
 
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
-    started = subprocess.run([sys.executable, "-c", _START], capture_output=True, text=True, timeout=60, check=False)
-    assert started.returncode == 0, started.stderr
-    return set(started.stdout.split())
+    return set(output_of(sys.executable, "-c", _START).split())
 
 
 @pytest.mark.parametrize(

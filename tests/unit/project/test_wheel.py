@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.programs import output_of
 from support.project import ROOT, project_files
 
 _OLDER_PROGRAM = """
@@ -25,15 +26,7 @@ print(module.__file__)
 
 def build(kind: str, folder: Path) -> None:
     """Builds a distribution, `wheel` or `sdist`, into a folder."""
-    built = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
+    output_of(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder, cwd=ROOT, timeout=100)
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +49,7 @@ def _run(program: str, *paths: Path, cwd: Path) -> str:
     first = f"import sys; sys.path[:0] = {[str(path) for path in paths]}\n"
     # Coverage is that of the checkout: a second copy of every file would count as untested.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", first + program],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return output_of(sys.executable, "-I", "-c", first + program, cwd=cwd, env=environment).strip()
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
@@ -110,13 +93,10 @@ def test_type_checkers_find_the_types_of_both_packages(wheel: Path, tmp_path: Pa
         "reveal_type(RateLimitConfig().burst_limit)\n"
         "reveal_type(Refusal.row)\n"
     )
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(tmp_path / "venv/bin/python")]
-    checked = subprocess.run(
-        [*command, str(user)], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert checked.returncode == 0, checked.stdout
-    assert 'Revealed type is "int"' in checked.stdout
-    assert "tidegate.core.domain.cause.CauseRow" in checked.stdout
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", tmp_path / "venv/bin/python")
+    output = output_of(*mypy, user, cwd=tmp_path, timeout=110)
+    assert 'Revealed type is "int"' in output
+    assert "tidegate.core.domain.cause.CauseRow" in output
 
 
 def test_the_source_distribution_has_no_stray_files(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 import ctypes
 import os
-import subprocess
 import sys
 
 import pytest
 
+from support.programs import output_of
 from tidegate.cli.process.memory import keep_freed_memory
 
 _BODIES = """
@@ -26,10 +26,7 @@ print(faults() - before)
 def faults_of_many_bodies(call: str) -> int:
     """Counts the pages that the kernel clears for 1,600 bodies of 300 KB, which have 73 each, after as many before."""
     plain = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
-    done = subprocess.run(
-        [sys.executable, "-c", _BODIES.format(call=call)], env=plain, capture_output=True, check=True, text=True
-    )
-    return int(done.stdout)
+    return int(output_of(sys.executable, "-c", _BODIES.format(call=call), env=plain))
 
 
 def test_memory_of_large_bodies_is_used_again() -> None:

@@ -1,13 +1,13 @@
 """Threads that wait in place of the event loop."""
 
 import asyncio
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from support.programs import output_of
 from tidegate.ledger.access.worker_threads import WorkerThreads
 
 HANGS = """
@@ -74,5 +74,4 @@ def test_the_end_of_the_loop_ends_no_thread(threads: WorkerThreads) -> None:
 
 
 def test_a_process_ends_although_its_work_hangs() -> None:
-    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "too late\n"
+    assert output_of(sys.executable, "-c", HANGS) == "too late\n"
