@@ -45,25 +45,27 @@ def _who(key: str) -> str:
 @pytest.mark.parametrize(
     ("key", "who"),
     [
-        ("TidegateKeyRejected  ", "Our key"),
-        ("TidegateSpendCapReached  ", "Our key"),
-        ("TidegateModelNotFound  ", "Claude"),
-        ("TidegateUpstreamHangs  ", "Claude"),
-        ("TidegateLimitFell  ", "Claude"),
-        ("TidegateDown  ", "Us"),
-        ("TidegateDegraded  ", "Us"),
-        ("TidegateLimitMismatch  ", "Us"),
-        ("TidegateQueueGrowing  ", "Callers"),
-        ("TidegateRefusals deadline caller search", "Callers"),
-        ("TidegateRefusals unauthenticated caller default", "Callers"),
-        ("TidegateRefusals upstream_outage caller web", "Claude"),
-        ("TidegateRefusals upstream_credentials caller web", "Our key"),
-        ("TidegateRefusals store_unavailable caller web", "Us"),
-        ("TidegateAvailabilityBurn  Claude is overloaded (529)", "Claude"),
-        ("TidegateAvailabilityBurn  Claude rejects the key of the service (401 or 403)", "Our key"),
-        ("TidegateAvailabilityBurn  the shared store is lost", "Us"),
-        ("TidegateAvailabilityBurn  responses break off", "Claude"),
-        ("TidegateLatencyBurn  more is asked for than the quota allows", "Callers"),
+        ("TidegateKeyRejected   ", "Our key"),
+        ("TidegateSpendCapReached   ", "Our key"),
+        ("TidegateModelNotFound   ", "Claude"),
+        ("TidegateUpstreamHangs   ", "Claude"),
+        ("TidegateLimitFell   ", "Claude"),
+        ("TidegateAnomalies  usage ", "Claude"),
+        ("TidegateAnomalies  clock ", "Us"),
+        ("TidegateDown   ", "Us"),
+        ("TidegateDegraded   ", "Us"),
+        ("TidegateLimitMismatch   ", "Us"),
+        ("TidegateQueueGrowing   ", "Callers"),
+        ("TidegateRefusals deadline  caller search", "Callers"),
+        ("TidegateRefusals unauthenticated  caller default", "Callers"),
+        ("TidegateRefusals upstream_outage  caller web", "Claude"),
+        ("TidegateRefusals upstream_credentials  caller web", "Our key"),
+        ("TidegateRefusals store_unavailable  caller web", "Us"),
+        ("TidegateAvailabilityBurn   Claude is overloaded (529)", "Claude"),
+        ("TidegateAvailabilityBurn   Claude rejects the key of the service (401 or 403)", "Our key"),
+        ("TidegateAvailabilityBurn   the shared store is lost", "Us"),
+        ("TidegateAvailabilityBurn   responses break off", "Claude"),
+        ("TidegateLatencyBurn   more is asked for than the quota allows", "Callers"),
     ],
 )
 def test_each_fault_has_an_origin(key: str, who: str) -> None:
@@ -133,7 +135,7 @@ def test_an_outage_is_one_row_with_its_cause(tmp_path: Path) -> None:
         | {_series("tidegate_upstream_attempts_total", status="401", **pool): "0+1x60"}
     )
     row = {
-        "who": "TidegateKeyRejected  status 401",
+        "who": "TidegateKeyRejected   status 401",
         "what": "TidegateKeyRejected critical ",
         "alertname": "TidegateKeyRejected",
         "severity": "critical",
@@ -162,7 +164,7 @@ def test_a_burn_says_why_and_refusals_say_whose(tmp_path: Path) -> None:
     )
     why = "Claude cannot be reached, or breaks off responses"
     burn = {
-        "who": f"TidegateAvailabilityBurn  {why}",
+        "who": f"TidegateAvailabilityBurn   {why}",
         "what": "TidegateAvailabilityBurn critical ",
         "alertname": "TidegateAvailabilityBurn",
         "severity": "critical",
@@ -170,7 +172,7 @@ def test_a_burn_says_why_and_refusals_say_whose(tmp_path: Path) -> None:
         "about": f"{why}      ",
     }
     refused = {
-        "who": "TidegateRefusals deadline caller search",
+        "who": "TidegateRefusals deadline  caller search",
         "what": "TidegateRefusals warning deadline",
         "alertname": "TidegateRefusals",
         "severity": "warning",

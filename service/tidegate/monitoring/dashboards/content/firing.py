@@ -35,7 +35,15 @@ _US, _CLAUDE, _OUR_KEY, _CALLERS = "Us", "Claude", "Our key", "Callers"
 _COLOURS: Final = {_US: "light-blue", _CLAUDE: "purple", _OUR_KEY: "red", _CALLERS: "yellow"}
 _ORIGINS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (_OUR_KEY, ("KeyRejected", "SpendCapReached", "Refusals (upstream_credentials|spend_cap)", ".*rejects the key")),
-    (_US, (f"Refusals ({Cause.DRAINING}|{Cause.PAUSED}|.*_unavailable)", ".*shared store", ".*ledger cannot")),
+    (
+        _US,
+        (
+            f"Refusals ({Cause.DRAINING}|{Cause.PAUSED}|.*_unavailable)",
+            ".*shared store",
+            ".*ledger cannot",
+            "Anomalies .*clock",
+        ),
+    ),
     (_CLAUDE, (f"Refusals {Cause.UPSTREAM_OUTAGE}",)),
     (
         _CALLERS,
@@ -107,7 +115,7 @@ _TOLD: Final = without_inhibited(
 _ABOUT: Final = '"explained", "class", "dimension", "model", "kind", "route", "instance"'
 _ROWS: Final = (
     "max by (who, what, alertname, severity, pool, about) (label_replace("
-    f'label_join(label_join(label_join({_TOLD}, "who", " ", "alertname", "cause", "explained"),'
+    f'label_join(label_join(label_join({_TOLD}, "who", " ", "alertname", "cause", "kind", "explained"),'
     f' "what", " ", "alertname", "severity", "cause"), "about", " ", {_ABOUT}),'
     ' "about", "", "about", " *"))'
     ' or on () label_replace(0 * count(ALERTS{alertname="Watchdog",alertstate="firing"}),'
@@ -166,7 +174,7 @@ FIRING_ALERTS: Final[Panel] = table(
     LIMITER,
     sort_by="Severity",
     descending=False,  # alphabetical order puts critical first
-    widths={"severity": 90, "who": 90, "about": 340, "pool": 130, "alertname": 240, "For": 90},
+    widths={"severity": 90, "who": 90, "about": 340, "pool": 130, "alertname": 280, "For": 90},
     words={
         "severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL},
     },

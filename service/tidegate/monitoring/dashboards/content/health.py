@@ -44,17 +44,16 @@ _NOT_FOUND_SHARE: Final = ratio(
     rate(catalogue.UPSTREAM_ATTEMPTS, by="model", status="404", model=_OWN_MODELS),
     rate(catalogue.UPSTREAM_ATTEMPTS, by="model", model=_OWN_MODELS),
 )
-_SLOW: Final = " or ".join(
-    (
-        f"({quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN)} >bool {thresholds.FIRST_TOKEN_P95_SECONDS:g})",
-        f"({quantile(0.5, catalogue.UPSTREAM_DURATION)} >bool {thresholds.RESPONSE_P50_SECONDS:g})",
-    )
-)
 _REFUSED_BY_CAUSE: Final = rate(catalogue.REFUSED, by="cause", cause=f"=~{'|'.join(_OF_CALLERS)}")
 
 
 def _state(value: str, degraded: float, bad: float) -> str:
-    return f"({value} >bool {degraded:g}) + ({value} >bool {bad:g})"
+    return f"({value} >= 0 >bool {degraded:g}) + ({value} >bool {bad:g})"
+
+
+def _above(value: str, threshold: float) -> str:
+    """Whether a value exceeds a threshold; absent without a value, as after a time without calls."""
+    return f"({value} >= 0 >bool {threshold:g})"
 
 
 def _worst(*values: str) -> str:
@@ -91,7 +90,8 @@ _ROWS: Final = (
     Query(
         _worst(
             _state(_share("deadline"), thresholds.HANGING_SHARE_WARNING, thresholds.HANGING_SHARE_CRITICAL),
-            _SLOW,
+            _above(quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN), thresholds.FIRST_TOKEN_P95_SECONDS),
+            _above(quantile(0.5, catalogue.UPSTREAM_DURATION), thresholds.RESPONSE_P50_SECONDS),
         ),
         "Claude: slow or silent",
     ),
@@ -107,8 +107,8 @@ _ROWS: Final = (
         _worst(
             f"2 * (1 - min({_UP}))",
             f"max({_STARTS} >=bool {thresholds.RESTARTS})",
-            f"max({quantile(0.99, catalogue.OVERHEAD)} >bool {thresholds.OVERHEAD_P99_SECONDS:g})",
-            f"max({quantile(0.99, catalogue.EVENT_LOOP_LAG)} >bool {thresholds.LOOP_LAG_P99_SECONDS:g})",
+            _above(quantile(0.99, catalogue.OVERHEAD), thresholds.OVERHEAD_P99_SECONDS),
+            _above(quantile(0.99, catalogue.EVENT_LOOP_LAG), thresholds.LOOP_LAG_P99_SECONDS),
         ),
         "Us: process",
     ),
@@ -117,7 +117,7 @@ _ROWS: Final = (
             f"max({select(catalogue.DEGRADED)})",
             f"1 - min({select(catalogue.LEDGER_UP)})",
             f"max({select(catalogue.LEDGER_UNWRITTEN)} >bool {thresholds.LEDGER_UNWRITTEN_SECONDS})",
-            f"max({quantile(0.99, catalogue.STORE_LATENCY)} >bool {thresholds.STORE_LATENCY_P99_SECONDS:g})",
+            _above(quantile(0.99, catalogue.STORE_LATENCY), thresholds.STORE_LATENCY_P99_SECONDS),
         ),
         "Us: store and ledger",
     ),
