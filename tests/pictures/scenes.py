@@ -67,6 +67,15 @@ class _Scene(Stack):
         with super().load(*calls, workers=workers, pause_seconds=max(pause_seconds, _LEAST_PAUSE_SECONDS)):
             yield
 
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Fill the disk. The end of the scene has killed the process whose disk it frees."""
+        try:
+            with super().full_disk():
+                yield
+        except ProcessLookupError as gone:
+            raise _Over from gone
+
     def silent(self, severity: str, *, but: str = "") -> None:
         """Check nothing: the usual load may have alerts of its own."""
 

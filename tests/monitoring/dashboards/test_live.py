@@ -31,9 +31,8 @@ _AFTERWARDS_SECONDS = 4
 """Recording rules and alerts come a few evaluations after the samples."""
 
 _EMPTY: dict[tuple[str, str], str] = {
-    ("Tokens without a price", "{{model}}"): "every model of the simulator has a price",
     ("Calls that spend the error budget", "{{pool}} {{cause}}"): "Tidegate itself refused nobody without need",
-    ("Fallbacks by reason", "{{reason}}"): "no workflow needed the simpler request",
+    ("Workflows by outcome", "fallback: {{reason}}"): "no workflow needed the simpler request",
     ("Calls by caller", "further callers"): "there are fewer callers than are shown by name",
     ("Tokens by caller", "further callers"): "likewise",
     ("Spend per hour, by caller", "further callers"): "likewise",

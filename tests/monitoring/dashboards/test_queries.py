@@ -43,7 +43,16 @@ _LEFT_OUT = {
 }
 """Metrics of the process that no panel shows, and why."""
 _OURS_LEFT_OUT = {
+    "tidegate_budget_thresholds_total": "what is left and spent is shown, and its alerts name the budget",
+    "tidegate_current_rpm": "the charged requests per minute are shown, against their limit",
     "tidegate_event_loop_tasks": "it follows calls in flight; for a search after a leak",
+    "tidegate_log_lag_seconds": "a busy leader shows as event loop lag",
+    "tidegate_oldest_lease_seconds": "its alert names the pool, and calls in flight are shown",
+    "tidegate_queue_tokens": "waiting calls are shown, and how long they wait",
+    "tidegate_quota_granted_total": "the recorded share of the paid quota contains it",
+    "tidegate_retry_wait_seconds": "retries are shown by reason, and the waits are part of the duration of calls",
+    "tidegate_snapshot_age_seconds": "reports become old when nobody leads, and who leads is shown",
+    "tidegate_unpriced_tokens_total": "its alert names the model",
 }
 """Metrics of the catalogue that no panel shows, and why."""
 _RECORDED = {rule.name for group in RECORDINGS for rule in group.rules}

@@ -62,3 +62,11 @@ RETRIES: Final = {
 """Retries by reason, in the colours of the failures."""
 UNKNOWN: Final = "text"
 """Neither good nor bad."""
+DIMENSIONS: Final = {
+    "/ requests$/": "purple",
+    "/ input_tokens$/": "blue",
+    "/ output_tokens$/": "yellow",
+    "/ acceleration$/": "orange",
+    "/ unknown$/": UNKNOWN,
+}
+"""429s by exhausted dimension, for series whose name ends with it."""

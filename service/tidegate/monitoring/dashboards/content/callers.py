@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from tidegate.monitoring.dashboards import levels, units
+from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.content.ledger import BUDGET_ROW, LEDGER_ROW
-from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
-from tidegate.monitoring.dashboards.panel_types import stat, timeseries
+from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, OVERVIEW
+from tidegate.monitoring.dashboards.panel_types import timeseries
 from tidegate.monitoring.dashboards.queries import (
     Query,
     increase,
@@ -24,7 +24,7 @@ from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.catalogue import Metric
 
-__all__ = ["BUSIEST_CALLER", "BUSIEST_CALLERS", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
+__all__ = ["BUSIEST_CALLERS", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
 
 _CALLS: Final = rate(catalogue.REQUESTS)
 _BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
@@ -59,19 +59,6 @@ def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
     series = nonzero_per_minute(metric, by, **matchers)
     return top_and_rest(series, legend, by=by, of=top_series, rest="others", exemplars=metric is catalogue.REFUSED)
 
-
-BUSIEST_CALLER: Final = stat(
-    "Busiest caller",
-    "The caller with most calls, and its share. If the share is far above normal while others wait, talk to the"
-    " caller's owner or lower its weight.",
-    units.SHARE,
-    Query(f"topk(1, {rate(catalogue.REQUESTS, by='caller')} / scalar({_CALLS}))", "{{caller}}", instant=True),
-    CALLERS.by("caller"),
-    named=True,
-    no_value="No traffic",
-    decimals=0,
-)
-"""Shows the name of the busiest caller."""
 
 CALLER_COLUMNS: Final = (
     Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
@@ -143,56 +130,6 @@ _WAITS: Final = Row(
     ),
 )
 
-_NOW: Final = Row(
-    "All chosen callers",
-    (
-        stat(
-            "Calls",
-            "Calls per second. Compare with the same time on other days.",
-            units.PER_SECOND,
-            Query(_CALLS),
-            OVERVIEW,
-        ),
-        BUSIEST_CALLER,
-        stat(
-            "Refused",
-            "Share of calls refused by Tidegate. Zero is good. The causes are below.",
-            units.SHARE,
-            Query(ratio(rate(catalogue.REFUSED), _CALLS)),
-            LIMITER,
-            steps=levels.REFUSED,
-            no_value="No traffic",
-            decimals=1,
-        ),
-        stat(
-            "Tokens",
-            "Tokens per minute of all kinds, including cache reads. Compare with the same time on other days.",
-            units.TOKENS_PER_MINUTE,
-            Query(f"60 * {rate(catalogue.TOKENS)}"),
-            MODELS,
-        ),
-        stat(
-            "Spend per hour",
-            "US dollars per hour at list prices, at the current rate. Orange: above the minimum of the alert on unusual"
-            " spend; compare with previous days in Spend per hour, by caller.",
-            units.DOLLARS,
-            Query(f"3600 * {rate(catalogue.COST_USD)}"),
-            MODELS,
-            steps=levels.rising(thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR),
-            decimals=2,
-        ),
-        stat(
-            "Spent",
-            "US dollars in the time range at list prices. Excludes models without a known price: see Models and"
-            " upstream. A batch counts when its results are downloaded.",
-            units.DOLLARS,
-            Query(increase(catalogue.COST_USD), instant=True),
-            MODELS,
-            decimals=2,
-        ),
-    ),
-)
-
 _TABLE: Final = Row(
     "Caller by caller",
     (
@@ -257,13 +194,6 @@ _SHARES: Final = Row(
             _by_caller_and("outcome", catalogue.REQUESTS, outcome="!=ok"),
             CALLERS.by("caller"),
             stacked=True,
-            shades={
-                "/ refused$/": units.REFUSED,
-                "/ upstream_error$/": units.FAILED,
-                "/ rate_limited$/": units.LIMITED,
-                "/ client_error$/": units.NEUTRAL,
-                "/ abandoned$/": units.UNKNOWN,
-            },
             no_value="Every call succeeded",
         ),
         timeseries(
@@ -274,7 +204,6 @@ _SHARES: Final = Row(
             _by_caller_and("cause", catalogue.REFUSED),
             CALLERS.by("caller"),
             stacked=True,
-            shades={f"/ {cause}$/": colour for cause, colour in units.CAUSES.items()},
             no_value="No refusals",
         ),
     ),
@@ -304,5 +233,5 @@ _SPEND: Final = Row(
 CALLERS_BOARD: Final = Board(
     CALLERS,
     "Which caller uses, waits, is refused or spends how much?",
-    (_WAITS, _NOW, _TABLE, _SHARES, _SPEND, BUDGET_ROW, LEDGER_ROW),
+    (_WAITS, _TABLE, _SHARES, _SPEND, BUDGET_ROW, LEDGER_ROW),
 )

@@ -24,7 +24,7 @@ BUDGET_ROW: Final = Row(
             units.SHARE,
             [Query(f"min by (budget) ({select(catalogue.BUDGET_REMAINING)})", "{{budget}}")],
             OVERVIEW,
-            width=6,
+            width=8,
             no_value=_NO_BUDGETS,
         ),
         timeseries(
@@ -36,7 +36,7 @@ BUDGET_ROW: Final = Row(
                 Query(f"max by (budget, unit) ({select(catalogue.BUDGET_LIMIT)})", "limit of {{budget}} ({{unit}})"),
             ],
             OVERVIEW,
-            width=6,
+            width=8,
             no_value=_NO_BUDGETS,
         ),
         states(
@@ -44,17 +44,8 @@ BUDGET_ROW: Final = Row(
             "Spent, or with too little left for a call that was refused. Budgets of each session are left out.",
             [Query(f"max by (budget) ({select(catalogue.BUDGET_USED_UP)})", "{{budget}}")],
             OVERVIEW,
-            width=6,
+            width=8,
             names={0: ("has some left", units.GOOD), 1: ("used up", units.WARNING)},
-            no_value=_NO_BUDGETS,
-        ),
-        timeseries(
-            "Thresholds reached",
-            "How often a budget was spent to 80 %, or to 100 %, or has refused a call: once per period each.",
-            units.PER_MINUTE,
-            [Query(f"60 * {rate(catalogue.BUDGET_THRESHOLDS, 'budget, percent')}", "{{budget}} {{percent}} %")],
-            OVERVIEW,
-            width=6,
             no_value=_NO_BUDGETS,
         ),
     ),
@@ -64,21 +55,19 @@ LEDGER_ROW: Final = Row(
     (
         states(
             "Ledger",
-            "Whether the last write of usage succeeded. A write that failed is repeated, and usage waits in memory.",
-            [Query(f"max by (instance) ({select(catalogue.LEDGER_UP)})", _INSTANCE)],
+            "Whether usage is written. Late: some has been in memory alone for a minute, and is lost if the process is"
+            " killed. Fails: the last write failed, and is repeated.",
+            [
+                Query(
+                    f"2 * (1 - max by (instance) ({select(catalogue.LEDGER_UP)})) > 0"
+                    f" or max by (instance) ({select(catalogue.LEDGER_UNWRITTEN)})"
+                    f" >bool {thresholds.LEDGER_UNWRITTEN_SECONDS}",
+                    _INSTANCE,
+                )
+            ],
             OVERVIEW,
-            width=6,
-            names={0: ("fails", units.CRITICAL), 1: ("written", units.GOOD)},
-            no_value=_NO_LEDGER,
-        ),
-        timeseries(
-            "Age of unwritten usage",
-            "Usage that is only in memory is lost if the process is killed. Below 1 s is good.",
-            units.SECONDS,
-            [Query(f"max by (instance) ({select(catalogue.LEDGER_UNWRITTEN)})", _INSTANCE)],
-            OVERVIEW,
-            width=6,
-            limits=((thresholds.LEDGER_UNWRITTEN_SECONDS, units.WARNING),),
+            width=8,
+            names={0: ("written", units.GOOD), 1: ("late", units.WARNING), 2: ("fails", units.CRITICAL)},
             no_value=_NO_LEDGER,
         ),
         timeseries(
@@ -90,7 +79,7 @@ LEDGER_ROW: Final = Row(
                 Query(f"60 * {rate(catalogue.LEDGER_LOST)}", "lost"),
             ],
             OVERVIEW,
-            width=6,
+            width=8,
             no_value=_NO_LEDGER,
         ),
         timeseries(
@@ -99,7 +88,7 @@ LEDGER_ROW: Final = Row(
             units.COUNT,
             [Query(f"max by (kind) ({select(catalogue.PAUSED)})", "{{kind}}")],
             OVERVIEW,
-            width=6,
+            width=8,
             no_value=_NO_LEDGER,
         ),
     ),

@@ -4,20 +4,18 @@ from typing import Final
 
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Dimension
-from tidegate.monitoring.dashboards import levels, units
+from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.content.admission import ADMISSION_ROW
-from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
-from tidegate.monitoring.dashboards.panel_types import heatmap, stat, states, timeseries
+from tidegate.monitoring.dashboards.links import LIMITER, MODELS
+from tidegate.monitoring.dashboards.panel_types import states, timeseries
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import (
     Query,
-    histogram,
     nonzero_per_minute,
     quantile,
     rate,
     shared,
-    total,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
@@ -72,68 +70,9 @@ def _use_against_limit(dimension: Dimension) -> Panel:
     )
 
 
-_NOW: Final = Row(
+_LIMITS: Final = Row(
     "Which limit binds?",
     (
-        stat(
-            "Waiting calls",
-            "Calls in the queue. Zero is good; otherwise see below which dimension is exhausted.",
-            units.COUNT,
-            Query(f"sum({total(catalogue.QUEUE_DEPTH, 'pool')})"),
-            CALLERS,
-            steps=levels.rising(thresholds.QUEUE_GROWING_DEPTH),
-        ),
-        stat(
-            "Queue wait, p95",
-            "Wait for quota, excluding class batch. Milliseconds, the lowest bucket of the histogram, mean no wait;"
-            " otherwise demand exceeds the quota.",
-            units.SECONDS,
-            Query(quantile(0.95, catalogue.QUEUE_WAIT, class_="!=batch")),
-            OVERVIEW,
-            steps=levels.QUEUE_WAIT,
-            no_value="No traffic",
-        ),
-        stat(
-            "Frozen pools",
-            "Pools closed after a 429. Zero is good, and a few seconds are harmless; otherwise see 429s by dimension.",
-            units.COUNT,
-            Query(f"sum({shared(catalogue.POOL_FROZEN, 'pool')})"),
-            MODELS,
-        ),
-        stat(
-            "Lowest factor",
-            "The lowest adaptive factor of all pools. 100 % is good. 429s lower it and successes raise it. If it stays"
-            " low, the real limit is below the known one.",
-            units.SHARE,
-            Query(f"min({shared(catalogue.ADAPTIVE_FACTOR, 'pool')})"),
-            MODELS,
-            steps=((None, units.WARNING), (thresholds.ADAPTIVE_FACTOR_LOW, units.GOOD)),
-            decimals=0,
-        ),
-        stat(
-            "Calls in flight",
-            "Open leases. One per response in progress is normal; a plateau without traffic is a leak.",
-            units.COUNT,
-            Query(f"sum({shared(catalogue.IN_FLIGHT, 'pool')})"),
-            MODELS,
-        ),
-        stat(
-            "Oldest lease",
-            "Age of the oldest open lease. Below the default deadline of ten minutes is good. Far above it, a lease"
-            " leaks: restart the replica and report it.",
-            units.SECONDS,
-            Query(f"max({shared(catalogue.OLDEST_LEASE, 'pool')})"),
-            MODELS,
-            steps=levels.rising(thresholds.OLDEST_LEASE_SECONDS),
-            no_value="None in flight",
-        ),
-    ),
-)
-
-_LIMITS: Final = Row(
-    "Limits by source, against use",
-    (
-        *(_use_against_limit(dimension) for dimension in Dimension),
         table(
             "Limits",
             "Limits per minute. Effective: the lowest of the others times the adaptive factor. Empty: unknown."
@@ -167,6 +106,7 @@ _LIMITS: Final = Row(
             height=10,
             no_value="No limit is known yet",
         ),
+        *(_use_against_limit(dimension) for dimension in Dimension),
     ),
 )
 
@@ -207,16 +147,6 @@ _LEVELS: Final = Row(
                 3: ("outage", units.OVERLOADED),
                 4: ("spend cap", units.FAILED),
             },
-            width=8,
-        ),
-        timeseries(
-            "Requests in the last minute",
-            "Requests admitted by all replicas in the last minute. Below the request limit is good; at the limit, calls"
-            " wait. Far below it while calls wait: tokens are the bottleneck.",
-            units.COUNT,
-            [Query(total(catalogue.CURRENT_RPM, "pool"), "{{pool}}")],
-            MODELS.by("pool"),
-            width=8,
         ),
         timeseries(
             "Calls in flight and their limit",
@@ -228,7 +158,6 @@ _LEVELS: Final = Row(
                 Query(shared(catalogue.CONCURRENCY_LIMIT, "pool"), "{{pool}} limit"),
             ],
             MODELS.by("pool"),
-            width=8,
             dashed="/ limit$/",
         ),
     ),
@@ -246,17 +175,7 @@ _ESTIMATE: Final = Row(
                 Query(quantile(0.5, catalogue.ESTIMATE_ERROR, by="pool, dimension"), "{{pool}} {{dimension}}"),
             ],
             MODELS.by("pool"),
-            width=8,
             limits=((thresholds.ESTIMATE_RATIO_LOW, units.WARNING), (thresholds.ESTIMATE_RATIO_HIGH, units.WARNING)),
-        ),
-        heatmap(
-            "Estimate error",
-            "Ratio of reserved to used quota, per settled call and token dimension. A band at 1 is good.",
-            units.RATIO,
-            histogram(catalogue.ESTIMATE_ERROR),
-            MODELS,
-            width=8,
-            no_value="No call was settled",
         ),
         timeseries(
             "Anomalies",
@@ -268,7 +187,6 @@ _ESTIMATE: Final = Row(
             units.PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
             MODELS,
-            width=8,
             no_value="None",
         ),
     ),
@@ -277,5 +195,5 @@ _ESTIMATE: Final = Row(
 LIMITER_BOARD: Final = Board(
     LIMITER,
     "Which limit delays calls, and how well does the limiter know it?",
-    (_NOW, _LIMITS, _LEVELS, ADMISSION_ROW, _ESTIMATE),
+    (_LIMITS, _LEVELS, ADMISSION_ROW, _ESTIMATE),
 )

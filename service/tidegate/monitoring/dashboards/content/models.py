@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from tidegate.monitoring.dashboards import levels, units
+from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
-from tidegate.monitoring.dashboards.panel_types import heatmap, stat, timeseries
-from tidegate.monitoring.dashboards.panels import Panel
+from tidegate.monitoring.dashboards.panel_types import heatmap, timeseries
 from tidegate.monitoring.dashboards.queries import (
     Query,
     histogram,
@@ -22,14 +21,8 @@ from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["MODELS_BOARD"]
 
-_ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
 _BY_MODEL: Final = f"({increase(catalogue.UPSTREAM_ATTEMPTS, by='model')} > 0)"
 """Excludes unused models, whose counters are 0."""
-_RETRY_WAIT_P95: Final = or_zero(
-    f"{quantile(0.95, catalogue.RETRY_WAIT, by='reason')} >= 0",
-    rate(catalogue.RETRY_WAIT, by="reason", suffix="_count"),
-)
-"""0 without retries, because the quantile of an empty histogram is NaN, which is not drawn."""
 _KIND_COLOURS: Final = {
     "input": units.NEUTRAL,
     "output": units.WARNING,
@@ -40,77 +33,13 @@ _OTHER_5XX: Final = "=~50."
 """The upstream's 5xx except 529, which has its own panel."""
 
 
-def _share(status: str) -> str:
-    return ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=status), _ATTEMPTS)
-
-
-def _failure(title: str, description: str, status: str, warning: float, critical: float) -> Panel:
-    return stat(
-        title,
-        description,
-        units.SHARE,
-        Query(_share(status)),
-        LIMITER if status == "429" else OVERVIEW,
-        steps=levels.rising(warning, critical),
-        no_value="No attempts",
-        decimals=1,
-    )
-
-
 _ANSWERS: Final = Row(
     "Responses of Claude",
     (
-        stat(
-            "Attempts",
-            "Requests to Claude per second, including retries. As many as calls is good. Far more means that retries"
-            " multiply the load.",
-            units.PER_SECOND,
-            Query(_ATTEMPTS),
-            OVERVIEW,
-        ),
-        _failure(
-            "429",
-            "Share of attempts above the rate limits. Near zero is good, because Tidegate waits instead; otherwise see"
-            " 429s by dimension.",
-            "429",
-            thresholds.RATE_LIMITED_SHARE_WARNING,
-            thresholds.RATE_LIMITED_SHARE_CRITICAL,
-        ),
-        _failure(
-            "529",
-            "Share of attempts that failed because Claude was overloaded for all users. Zero is good; otherwise wait,"
-            " or use another model.",
-            "529",
-            thresholds.OVERLOADED_SHARE_WARNING,
-            thresholds.OVERLOADED_SHARE_CRITICAL,
-        ),
-        _failure(
-            "Other 5xx",
-            "Share of attempts with a server error other than 529. Zero is good; otherwise see status.claude.com.",
-            _OTHER_5XX,
-            thresholds.UPSTREAM_ERROR_SHARE_WARNING,
-            thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
-        ),
-        _failure(
-            "No response",
-            "Share of attempts without a status: connection refused, broken or timed out. Zero is good; otherwise check"
-            " the network.",
-            "error",
-            thresholds.UPSTREAM_ERROR_SHARE_WARNING,
-            thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
-        ),
-        stat(
-            "Spend caps hit",
-            "Responses in the time range that report a reached spend cap. Zero is good; otherwise raise the cap.",
-            units.COUNT,
-            Query(increase(catalogue.SPEND_CAPPED), instant=True),
-            CALLERS,
-            decimals=0,
-        ),
         timeseries(
             "Attempts by status",
-            "Includes retries. Mostly 200 is good. Other statuses are shown separately above, and by dimension or"
-            " reason below. deadline: the call's timeout expired. abandoned: its client disconnected.",
+            "Includes retries. Mostly 200 is good. 401 and 403 are about our own key. 5xx: a status of a proxy. error:"
+            " no connection, or broken off. deadline: the call's timeout expired. abandoned: its client disconnected.",
             units.PER_SECOND,
             [Query(f"{rate(catalogue.UPSTREAM_ATTEMPTS, by='status')} > 0", "{{status}}")],
             OVERVIEW,
@@ -120,8 +49,12 @@ _ANSWERS: Final = Row(
                 "429": units.LIMITED,
                 "529": units.OVERLOADED,
                 "/^50/": units.FAILED,
+                "5xx": units.FAILED,
                 "error": units.WARNING,
-                "/deadline|abandoned/": units.NEUTRAL,
+                "/^40[13]/": "yellow",
+                "/^4(00|04|xx)/": "light-blue",
+                "deadline": units.NEUTRAL,
+                "abandoned": units.UNKNOWN,
             },
             no_value="No attempts",
         ),
@@ -133,7 +66,7 @@ _ANSWERS: Final = Row(
             [Query(nonzero_per_minute(catalogue.RATE_LIMITED, by="pool, dimension"), "{{pool}} {{dimension}}")],
             LIMITER.by("pool"),
             stacked=True,
-            shades={"/.*/": units.LIMITED},
+            shades=units.DIMENSIONS,
             no_value="No 429s",
         ),
         timeseries(
@@ -143,15 +76,6 @@ _ANSWERS: Final = Row(
             [Query(nonzero_per_minute(catalogue.RETRIES, by="reason"), "{{reason}}")],
             OVERVIEW,
             stacked=True,
-            colours=units.RETRIES,
-            no_value="No retries",
-        ),
-        timeseries(
-            "Wait before retries, p95",
-            "0 without retries. Seconds are good. Minutes mean that Claude asks for long waits with `retry-after`.",
-            units.SECONDS,
-            [Query(_RETRY_WAIT_P95, "{{reason}}")],
-            OVERVIEW,
             colours=units.RETRIES,
             no_value="No retries",
         ),
@@ -192,17 +116,6 @@ _LATENCY: Final = Row(
             histogram(catalogue.UPSTREAM_DURATION),
             OVERVIEW,
             no_value="No attempts",
-        ),
-        timeseries(
-            "Duration of attempts, quantiles",
-            "Quantiles of the heatmap. Long responses take long: compare with output tokens.",
-            units.SECONDS,
-            [
-                Query(quantile(0.99, catalogue.UPSTREAM_DURATION), "p99", exemplars=True),
-                Query(quantile(0.95, catalogue.UPSTREAM_DURATION), "p95"),
-                Query(quantile(0.5, catalogue.UPSTREAM_DURATION), "p50"),
-            ],
-            OVERVIEW,
         ),
     ),
 )
@@ -247,14 +160,6 @@ _TOKENS: Final = Row(
             MODELS.by("model"),
             stacked=True,
         ),
-        timeseries(
-            "Tokens without a price",
-            "None is good. Otherwise a model is missing in prices.toml, and all costs are too low.",
-            units.TOKENS_PER_MINUTE,
-            [Query(nonzero_per_minute(catalogue.UNPRICED_TOKENS, by="model"), "{{model}}")],
-            MODELS.by("model"),
-            no_value="Every model has a price",
-        ),
         table(
             "Models in the time range",
             "Failures of one model only are that model's; failures of all are Claude's. Click a model to filter by it."
@@ -271,6 +176,8 @@ _TOKENS: Final = Row(
                         decimals=0,
                     )
                     for title, status in (
+                        ("401, 403", "=~401|403"),
+                        ("404", "404"),
                         ("429", "429"),
                         ("529", "529"),
                         ("Other 5xx", _OTHER_5XX),
@@ -299,22 +206,17 @@ _WORKFLOWS: Final = Row(
     (
         timeseries(
             "Workflows by outcome",
-            "ok and repaired are good. invalid, refused, truncated and failed: the caller got no document.",
+            "ok and repaired are good. invalid, refused, truncated and failed: the caller got no document."
+            " fallback: the first model failed, see its row in the table above.",
             units.PER_MINUTE,
-            [Query(nonzero_per_minute(catalogue.WORKFLOWS, by="outcome"), "{{outcome}}")],
+            [
+                Query(nonzero_per_minute(catalogue.WORKFLOWS, by="outcome"), "{{outcome}}"),
+                Query(nonzero_per_minute(catalogue.FALLBACKS, by="reason"), "fallback: {{reason}}"),
+            ],
             OVERVIEW,
             stacked=True,
             colours={"ok": units.GOOD, "repaired": "yellow", "failed": units.FAILED, "invalid": units.WARNING},
             no_value="No workflows",
-        ),
-        timeseries(
-            "Fallbacks by reason",
-            "None is good. Otherwise the first model fails: see its row in the table above.",
-            units.PER_MINUTE,
-            [Query(nonzero_per_minute(catalogue.FALLBACKS, by="reason"), "{{reason}}")],
-            OVERVIEW,
-            stacked=True,
-            no_value="No fallbacks",
         ),
     ),
 )

@@ -53,17 +53,5 @@ REPLICAS_ROW: Final = Row(
             LIMITER,
             no_value=_NOT_SHARED,
         ),
-        timeseries(
-            "Lag of the leader and age of reports",
-            "How far the leader is behind the log: below 20 ms is good, otherwise its CPU is busy. Reports come once"
-            " per second; an older one means that nobody leads.",
-            units.SECONDS,
-            [
-                Query(f"max({select(catalogue.LOG_LAG)})", "lag"),
-                Query(f"max by (instance) ({select(catalogue.SNAPSHOT_AGE)})", "report of {{instance}}"),
-            ],
-            LIMITER,
-            no_value=_NOT_SHARED,
-        ),
     ),
 )

@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO, Link
-from tidegate.monitoring.dashboards.panel_types import bars, stat, timeseries
+from tidegate.monitoring.dashboards.panel_types import stat, timeseries
 from tidegate.monitoring.dashboards.panels import Panel, Step
 from tidegate.monitoring.dashboards.queries import (
     Query,
@@ -75,33 +75,6 @@ def _burn_panel(objective: str) -> Panel:
     )
 
 
-def _nearness_panel(objective: str) -> Panel:
-    queries = [
-        Query(
-            # The lower of the two windows by job; then the worst job.
-            f"max(({long}) < ({short}) or ({short})) / {burn.factor:g}",
-            f"{duration(burn.long_seconds)} and {duration(burn.short_seconds)}, {burn.factor:g}×",
-            instant=True,
-        )
-        for burn in thresholds.BURN_WINDOWS
-        for long in [_burn(objective, burn.long_seconds)]
-        for short in [_burn(objective, burn.short_seconds)]
-    ]
-    return bars(
-        f"Distance to alerts: {objective}",
-        "For each alert, the lower of its two windows as a share of its factor. Short bars are good. At 100 % the alert"
-        " fires if enough calls were bad.",
-        units.SHARE,
-        queries,
-        OVERVIEW,
-        steps=((None, units.GOOD), (1.0, units.CRITICAL)),
-        max_value=1,
-        height=6,
-        decimals=0,
-        no_value="No traffic, or the recording rules are not loaded",
-    )
-
-
 _PROMISE: Final = Row(
     "Are the objectives met?",
     (
@@ -154,10 +127,7 @@ _PROMISE: Final = Row(
 
 _BURN: Final = Row(
     "How fast is the budget spent?",
-    (
-        *(_burn_panel(objective) for objective in _TARGETS),
-        *(_nearness_panel(objective) for objective in _TARGETS),
-    ),
+    (*(_burn_panel(objective) for objective in _TARGETS),),
 )
 
 _CAUSES: Final = Row(
@@ -221,27 +191,6 @@ _QUOTA: Final = Row(
             limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
             height=10,
             no_value="No limit is known, or the recording rules are not loaded",
-        ),
-        bars(
-            "Share used in the time range",
-            "Share of the quota granted by Claude's limits in the time range. The longest bar is the limit to raise"
-            " first. If all bars are short, lower limits would suffice.",
-            units.SHARE,
-            [
-                Query(
-                    f"{increase(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
-                    f" / {increase(catalogue.QUOTA_GRANTED, by='pool, dimension')}",
-                    "{{pool}} {{dimension}}",
-                    instant=True,
-                )
-            ],
-            LIMITER.by("pool"),
-            steps=((None, units.NEUTRAL), (thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL)),
-            max_value=1,
-            decimals=1,
-            names_above=True,
-            height=10,
-            no_value="No limit is known",
         ),
         timeseries(
             f"Predicted share in {thresholds.QUOTA_AHEAD_SECONDS // 60} minutes",
