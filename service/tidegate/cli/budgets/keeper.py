@@ -84,7 +84,7 @@ class BudgetKeeper:
             if self.memory is not None and self._rules and loop.time() - settled_at >= _LOOK_SECONDS:
                 settled_at = loop.time()
                 await self._settle_dead()
-            self._turn()
+            await self._turn()
             await self._until_next()
 
     async def _until_next(self) -> None:
@@ -96,11 +96,18 @@ class BudgetKeeper:
                 await self._woken.wait()
         self._woken.clear()
 
-    def _turn(self) -> None:
-        periods = self._now()
-        before = self._periods or {}
+    async def _turn(self) -> None:
+        """Begins new periods.
+
+        A clock that is set may have begun such a period before. So the only process that decides counts what the ledger
+        knows of it. If the clock was set back, so do all others.
+        """
+        before, periods = self._periods or {}, self._now()
+        is_set_back = any(span[0] < before.get(calendar, span)[0] for calendar, span in periods.items())
+        if is_set_back or (self.memory is not None and periods != before):
+            await self._learn()
         begun = {calendar: span for calendar, span in periods.items() if span[0] > before.get(calendar, span)[0]}
-        if begun:
+        if begun and self._periods == before:
             self._periods = {**before, **begun}
             self.store.turn_budgets(begun)
 
@@ -108,8 +115,9 @@ class BudgetKeeper:
         """Reads what was spent before, and passes it on."""
         rules = self._rules
         with self._logged("the budgets begin without what was spent before, until it can be read"):
-            spent = await asyncio.to_thread(self._read, rules)
-            if rules is self._rules:  # they may have been replaced meanwhile
+            periods, spent = await asyncio.to_thread(self._read, rules)
+            # They may have been replaced meanwhile, or another period may have begun.
+            if rules is self._rules and periods == self._now():
                 self._set(spent)
                 self._is_known = True
 
@@ -126,16 +134,18 @@ class BudgetKeeper:
         now = self.ledger.now()
         return {rule.calendar: period_of(rule, now) for rule in self._rules}
 
-    def _read(self, rules: tuple[BudgetRule, ...]) -> dict[str, dict[str, int]]:
-        """The spending of each budget in its present period, by subject. Waits for the database."""
+    def _read(self, rules: tuple[BudgetRule, ...]) -> tuple[dict[str, Span], dict[str, dict[str, int]]]:
+        """The present periods, and the spending of each budget in them, by subject. Waits for the database."""
+        now = self.ledger.now()
+        periods = {rule.calendar: period_of(rule, now) for rule in rules}
         known: dict[tuple[int, bool], Sums] = {}
         spent: dict[str, dict[str, int]] = {}
         for rule in rules:
-            starts, by_session = period_of(rule, self.ledger.now())[0], rule.each is Each.SESSION
+            starts, by_session = periods[rule.calendar][0], rule.each is Each.SESSION
             if (starts, by_session) not in known:
                 known[starts, by_session] = self.ledger.spent_since(starts, by_session=by_session)
             spent[rule.name] = _by_subject(rule, known[starts, by_session])
-        return spent
+        return periods, spent
 
     async def _settle_dead(self) -> None:
         """Counts what processes had reserved that have died."""

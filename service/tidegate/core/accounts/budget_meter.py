@@ -142,6 +142,13 @@ class Meter:
             budget.spent, budget.told = self.set_aside, 0
         return True
 
+    def is_of_far_future(self, window: BudgetWindow) -> bool:
+        """Whether a window, with what was spent in it, ends before this period begins.
+
+        A window that ends when this period begins may only be late.
+        """
+        return window.spent is not None and window.ends is not None and window.ends < self.starts
+
     def learn_spent(self, spent: Mapping[str, int]) -> None:
         """Takes in what was spent before, once per period. It may include what was counted since then.
 

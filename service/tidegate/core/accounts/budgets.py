@@ -99,17 +99,19 @@ class Budgets:
     def configure(self, windows: Iterable[BudgetWindow]) -> None:
         """Replaces all budgets. What was spent and reserved stays, if a budget of the name counts the same as before.
 
-        Whatever a window says was spent before is taken in once per period.
+        Whatever a window says was spent before is taken in once per period. After a period of the future, which a wrong
+        clock has begun, a budget goes back to an earlier one only if it is known what was spent in that.
         """
         meters = {}
         for window in windows:
             rule = window.rule
             meter = self._meters.get(rule.name)
-            if meter is None or not meter.rule.counts_as(rule):
+            if meter is None or not meter.rule.counts_as(rule) or meter.is_of_far_future(window):
                 meter = Meter(window)
             else:
                 meter.replace(rule)
-                meter.begin(window.starts, window.ends)
+                if meter.begin(window.starts, window.ends):
+                    meter.is_known = False
             if window.spent is not None and window.starts == meter.starts:
                 meter.learn_spent(window.spent)
             meters[rule.name] = meter

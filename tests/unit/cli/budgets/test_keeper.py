@@ -41,6 +41,7 @@ class FakeLedger:
     kept: tuple[Any, bool] = (None, False)
     settled: list[bool] = field(default_factory=list)
     on_read: Callable[[], None] = lambda: None
+    rows: list[tuple[float, Spending]] = field(default_factory=list)
 
     def now(self) -> float:
         return self.clock.wall_seconds() + self.ahead_seconds
@@ -55,7 +56,8 @@ class FakeLedger:
         self._fail()
         self.on_read()
         assert starts <= self.now()
-        return [(spender, amount) for (session, spender), amount in self.spent.items() if session == by_session]
+        rows = [(BOB, amount) for at, amount in self.rows if at >= starts]
+        return rows + [(spender, amount) for (session, spender), amount in self.spent.items() if session == by_session]
 
     def settle_dead(self, *, sole: bool) -> Sequence[tuple[Spender, Spending]]:
         self._fail()
@@ -116,6 +118,56 @@ def test_a_new_hour_begins_by_the_clock_of_the_database() -> None:
         rules=(HOUR, TOTAL),
     )
     assert seen == [{"hour": 50, "total": 50}, {"hour": 0, "total": 50}]
+
+
+def test_a_period_that_a_wrong_clock_had_begun_does_not_begin_anew_after_a_restart() -> None:
+    rig, seen = Rig(), list[dict[str, int]]()
+
+    def look() -> None:
+        seen.append(rig.spent())
+
+    left = 3_600 - rig.clock.wall_seconds() % 3_600
+    rig.ledger.rows = [(rig.clock.wall_seconds() + left + 60, Spending(900))]  # by the wrong clock
+    rig.run(look, lambda: rig.store.spend(BOB, Spending(70)), left + 20.0, look, 100.0, look, rules=(HOUR,))
+    assert seen == [{"hour": 900}, {"hour": 900}, {"hour": 900}]
+
+
+@pytest.mark.parametrize(("hours", "after"), [(1, 30), (2, 930), (1_000, 930)])
+def test_a_clock_that_is_set_forward_and_back_grants_nothing_twice(hours: int, after: int) -> None:
+    rig, seen = Rig(), list[dict[str, int]]()
+
+    def look() -> None:
+        seen.append(rig.spent())
+
+    rig.ledger.rows = [(rig.clock.wall_seconds(), Spending(900))]
+
+    def set_forward() -> None:
+        rig.ledger.ahead_seconds = 3_600.0 * hours
+
+    def spend() -> None:
+        rig.store.spend(BOB, Spending(30))
+        rig.ledger.rows.append((rig.ledger.now(), Spending(30)))
+
+    def set_back() -> None:
+        rig.ledger.ahead_seconds = 0.0
+
+    rig.run(look, set_forward, 11.0, look, spend, look, set_back, 11.0, look, rules=(HOUR,))
+    assert seen == [{"hour": 900}, {"hour": 0}, {"hour": 30}, {"hour": after}]
+
+
+def test_a_period_begins_in_time_if_the_ledger_does_not_answer() -> None:
+    rig, seen = Rig(), list[dict[str, int]]()
+
+    def look() -> None:
+        seen.append(rig.spent())
+
+    left = 3_600 - rig.clock.wall_seconds() % 3_600
+
+    def fail() -> None:
+        rig.ledger.failures = 1_000
+
+    rig.run(lambda: rig.store.spend(BOB, Spending(70)), fail, left - 1.0, look, 2.0, look, rules=(HOUR,))
+    assert seen == [{"hour": 70}, {"hour": 0}]
 
 
 def test_what_was_spent_is_read_again_until_the_ledger_answers(caplog: pytest.LogCaptureFixture) -> None:

@@ -271,6 +271,28 @@ def test_a_new_period_begins_once_and_keeps_reservations() -> None:
     assert [(each.spent, each.reserved, each.ends) for each in budgets.snapshot()] == [(40, 50, 300), (940, 50, 200)]
 
 
+def test_a_period_that_is_configured_begins_with_what_was_spent_in_it_before() -> None:
+    budgets = made(RULE, spent={"": 900})
+    for known in (None, {"": 70}, {"": 80}):
+        budgets.configure([BudgetWindow(RULE, 200, 300, known)])
+    assert spent(budgets) == {"": (70, 0)}
+
+
+@pytest.mark.parametrize(
+    ("starts", "known", "expected"),
+    [(200, {"": 700}, (5, 400)), (199, {"": 700}, (700, 299)), (199, None, (5, 400))],
+    ids=["the period before may be late", "an earlier period", "an earlier period without what was spent"],
+)
+def test_a_budget_goes_back_from_the_far_future_to_what_was_spent(
+    starts: int, known: dict[str, int] | None, expected: tuple[int, int]
+) -> None:
+    budgets = made(RULE)
+    budgets.begin({"day UTC": (300, 400)})
+    budgets.spend(Spender("ann", "search"), Spending(5))
+    budgets.configure([BudgetWindow(RULE, starts, starts + 100, known)])
+    assert [(each.spent, each.ends) for each in budgets.snapshot()] == [expected]
+
+
 def test_what_was_spent_before_is_taken_in_once() -> None:
     budgets = made(rule(each=Each.CALLER))
     budgets.spend(Spender("ann", "search"), Spending(70))
