@@ -83,7 +83,11 @@ def test_runbooks_name_existing_metrics_only() -> None:
 def test_queries_take_job_and_pool_from_the_alert(runbook: Path) -> None:
     if runbook.stem == "TidegateMetricsAbsent":
         return  # it asks which jobs there are
+    for command in commands(runbook):
+        # What the service says of its pools fills a screen.
+        assert ".pools" not in command or runbook.stem not in OF_ONE_POOL or ".pools[env.POOL]" in command, command
     for command in (line for line in commands(runbook) if line.startswith("promtool")):
+        assert set(re.findall(r'\bjob="([^"]*)"', command)) <= {"'$JOB'"}, command
         for name, conditions in re.findall(r"\b(tidegate[_:][\w:]+)(?:{([^}]*)})?", command):
             assert "$JOB" in conditions, command
             has_pool = "pool" in LABELS.get(re.sub(r"_(bucket|count|sum)$", "", name), ())
@@ -154,5 +158,6 @@ def test_the_commands_work(runbook: Path, places: dict[str, str]) -> None:
             check=False,
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert "NaN" not in done.stdout, command
         # A query may rightly find nothing while there is no fault; what asks the service finds something.
         assert done.stdout.strip() or command.startswith("promtool"), command
