@@ -29,7 +29,9 @@ run: $(RUNNABLE) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_K
 	@exec $(BIN)/tidegate serve $(if $(strip $(ANTHROPIC_API_KEY)),,--upstream simulator)
 
 .PHONY: stack
-stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus and Alertmanager, until Ctrl-C
+stack: $(INSTALLED) ## try it all, until Ctrl-C: service, simulator, lively load, Prometheus, Alertmanager, collector, trace view
+	@tests/install-tools.sh stack
+	-@$(MAKE) --no-print-directory .tools/stack/.installed
 	@exec $(BIN)/python -m deploy.stack
 
 .PHONY: test
@@ -44,7 +46,7 @@ test-properties: $(INSTALLED) ## try three times as many examples of each proper
 	$(BIN)/pytest -m "hypothesis and $(QUICK)" --hypothesis-profile=full -n 2 --dist worksteal
 
 .PHONY: test-clients
-test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed .tools/claude-code/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
+test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed .tools/claude-code/.installed .tools/stack/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
 	@tests/install-tools.sh test-clients
 	$(BIN)/pytest -m clients -n 3 --dist worksteal
 
@@ -145,7 +147,8 @@ requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --all-extras -c requirements.txt -o requirements-extras.txt
 	$(COMPILE) pyproject.toml --all-extras --group dev -c requirements-extras.txt -o requirements-dev.txt
-	for each in tests/clients/requirements-*.in; do $(COMPILE) $$each -o $${each%.in}.txt || exit; done
+	for each in tests/clients/requirements-*.in deploy/stack/requirements.in; do \
+	  $(COMPILE) $$each -o $${each%.in}.txt || exit; done
 
 .PHONY: clean
 clean: ## remove everything that these targets made
@@ -176,6 +179,12 @@ $(INSTALLED): requirements-dev.txt $(RUNNABLE)
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes -r $<
 	touch $@
+
+.tools/stack/.installed: deploy/stack/requirements.txt | $(INSTALLED)
+	@echo 'Installing a collector and a trace view in $(@D): once, 650 MB'
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(BIN)/uv pip install --quiet --require-hashes --python $(@D)/bin/python -r $<
+	@touch $@
 
 # Its install script, which npm may be told not to run, puts the program of this platform in its place.
 .tools/claude-code/.installed: tests/clients/claude-code/package.json tests/clients/claude-code/package-lock.json | test-tools

@@ -5,12 +5,20 @@ set -euo pipefail
 
 target=${1:-test}
 missing=()
+optional=() # Debian packages without which the target does less
 need() { # program, Debian package, what for
   command -v "$1" >/dev/null && return
   missing+=("$2")
   echo "make $target needs the program $1 ($3); on Debian: apt-get install --no-install-recommends $2" >&2
 }
 case $target in
+stack)
+  need prometheus prometheus "scrapes the service and evaluates its alerts"
+  need prometheus-alertmanager prometheus-alertmanager "sends the alerts"
+  # The collector is linked with the shared library of the Python for which its wheel was built.
+  library=libpython$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  [[ $(ldconfig -p 2>/dev/null) == *"$library"* ]] || optional+=("$library")
+  ;;
 test)
   need curl curl "tries the README's commands"
   need node nodejs "runs the TypeScript SDK as a client"
@@ -46,16 +54,18 @@ bench-gateway)
   need wrk wrk "makes the load"
   ;;
 esac
-[ ${#missing[@]} -eq 0 ] && exit
+[ ${#missing[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ] && exit
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  [ ${#missing[@]} -eq 0 ] && exit # the target itself says what it does without
   echo "Install what is missing, then run make $target again." >&2
   exit 1
 fi
-echo "Installing: ${missing[*]}" >&2
+echo "Installing: ${missing[*]} ${optional[*]}" >&2
 # RUNLEVEL=1 asks packages not to start their servers: tests start those that they need.
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 # Another installation may be under way on a shared machine: wait for its lock.
 apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
 "${apt[@]}" update
-"${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
+[ ${#missing[@]} -eq 0 ] || "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
+[ ${#optional[@]} -eq 0 ] || "${apt[@]}" install -y --no-install-recommends "${optional[@]}" >/dev/null || true

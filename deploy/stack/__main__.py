@@ -18,10 +18,13 @@ from deploy.stack.programs import (
     wait_until_one_ends,
 )
 from deploy.stack.receiver import printing_receiver
+from deploy.stack.telemetry import TOOLS, service_variables, telemetry_programs, why_missing
 
 _HERE: Final = Path(__file__).parent
 _PORTS: Final = {"service": 8080, "simulator": 8090, "prometheus": 9090, "alertmanager": 9093}
 """Default ports of the programs."""
+_TELEMETRY_PORTS: Final = {"collector": 4318, "traces": 6006}
+"""Default ports of the collector (OTLP over HTTP) and the trace view."""
 _PACKAGES: Final = {"prometheus": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager"}
 """Required programs, and the Debian package of each."""
 _LIMITS: Final = (
@@ -35,20 +38,27 @@ _GREETING: Final = """The stack is up:
   simulator     http://{simulator}
   Prometheus    http://{prometheus}  (alerts: http://{prometheus}/api/v1/alerts; Debian's has no pages)
   Alertmanager  http://{alertmanager}
+{telemetry}
   logs          {directory}
 For the dashboards, start Grafana 11 or newer from this directory with these variables:
   TIDEGATE_PROMETHEUS_URL=http://{prometheus}
   TIDEGATE_DASHBOARDS="$PWD/dashboards/json"
   GF_PATHS_PROVISIONING="$PWD/deploy/grafana/provisioning"
 Ctrl-C stops everything. Phases of the load, and alerts with their receivers:"""
+_TELEMETRY: Final = """\
+  traces        http://{traces}  (needs a minute to start; one trace: http://{traces}/redirects/traces/TRACE_ID)
+  trace ids     http://{prometheus}/api/v1/query_exemplars?query=tidegate_request_duration_seconds_bucket
+  collector     http://{collector}  (OTLP; it counts what it receives in collector.log)"""
+_NO_TELEMETRY: Final = "  traces        none: {reason}"
 
 
-def _programs(addresses: Mapping[str, str], phase_seconds: float) -> list[Program]:
-    """The programs of the stack, each after those that it needs."""
+def _programs(addresses: Mapping[str, str], phase_seconds: float, tools: Path | None) -> list[Program]:
+    """The programs of the stack, each after those that it needs; without `tools`, no collector and no trace view."""
     tidegate = (sys.executable, "-m", "tidegate")
     service, simulator = (f"http://{addresses[name]}" for name in ("service", "simulator"))
     port = {name: address.rpartition(":")[2] for name, address in addresses.items()}
     return [
+        *(telemetry_programs(addresses, tools) if tools else ()),
         Program(
             "simulator",
             (*tidegate, "simulator", "--port", port["simulator"], *_LIMITS),
@@ -62,6 +72,8 @@ def _programs(addresses: Mapping[str, str], phase_seconds: float) -> list[Progra
                 "ANTHROPIC_API_KEY": "for-the-simulator",
                 "TIDEGATE_UPSTREAM_URL": simulator,
                 "TIDEGATE_CONFIG": str(_HERE / "tidegate.toml"),
+                "TIDEGATE_DRAIN_NOTICE_SECONDS": "0",  # Ctrl-C needs no notice to a load balancer
+                **(service_variables(addresses["collector"]) if tools else {}),
             },
         ),
         Program(
@@ -81,6 +93,7 @@ def _programs(addresses: Mapping[str, str], phase_seconds: float) -> list[Progra
                 "prometheus",
                 "--config.file=prometheus.yml",
                 "--storage.tsdb.path=prometheus",
+                "--enable-feature=exemplar-storage",
                 f"--web.listen-address={addresses['prometheus']}",
             ),
             ready_url=f"http://{addresses['prometheus']}/-/ready",
@@ -103,7 +116,9 @@ def _run(given: argparse.Namespace) -> None:
         StackError: a requirement is missing, or a program ended.
     """
     require_programs(_PACKAGES)
-    ports: dict[str, int] = {name: getattr(given, f"{name}_port") for name in _PORTS}
+    reason = why_missing(given.tools)
+    used = _PORTS if reason else {**_PORTS, **_TELEMETRY_PORTS}
+    ports: dict[str, int] = {name: getattr(given, f"{name}_port") for name in used}
     for name, port in ports.items():
         require_free_port(f"--{name}-port", port)
     addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
@@ -115,18 +130,21 @@ def _run(given: argparse.Namespace) -> None:
             alertmanager=addresses["alertmanager"],
             receiver_url=receiver_url,
         )
-        *servers, load = _programs(addresses, given.phase_seconds)
+        *servers, load = _programs(addresses, given.phase_seconds, None if reason else given.tools)
+        telemetry = _NO_TELEMETRY.format(reason=reason) if reason else _TELEMETRY.format(**addresses)
         with running(servers, directory) as serving:
-            print(_GREETING.format(directory=directory, **addresses), flush=True)  # noqa: T201 - a command's output
+            greeting = _GREETING.format(directory=directory, telemetry=telemetry, **addresses)
+            print(greeting, flush=True)  # noqa: T201 - a command's output
             with running([load], directory) as loading:
                 wait_until_one_ends({**serving, **loading}, directory)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.stack", description=__doc__)
-    for name, port in _PORTS.items():
+    for name, port in {**_PORTS, **_TELEMETRY_PORTS}.items():
         parser.add_argument(f"--{name}-port", type=int, default=port, help="default: %(default)s")
     parser.add_argument("--phase-seconds", type=float, default=120, help="duration of each phase of the load")
+    parser.add_argument("--tools", type=Path, default=TOOLS, help="environment with collector and trace view")
     return parser.parse_args()
 
 

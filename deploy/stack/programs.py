@@ -19,8 +19,8 @@ _READY_SECONDS: Final = 40
 """Generous, because a busy machine starts interpreters slowly."""
 _STOP_SECONDS: Final = 10
 """After this time, a program that was asked to stop is killed."""
-_SETTINGS: Final = ("TIDEGATE_", "ANTHROPIC_", "CLAUDE_", "MAX_RATE_LIMIT_")
-"""Prefixes of the service's variables. They are not inherited, so that no real key is used."""
+_SETTINGS: Final = ("TIDEGATE_", "ANTHROPIC_", "CLAUDE_", "MAX_RATE_LIMIT_", "OTEL_", "ROTEL_", "PHOENIX_")
+"""Prefixes of the programs' variables. They are not inherited, so that no real key and no other collector is used."""
 
 
 class StackError(Exception):

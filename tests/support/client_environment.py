@@ -13,6 +13,11 @@ def python_of(name: str) -> Path:
     return _made(name) / "bin/python"
 
 
+def stack_tools() -> Path:
+    """The environment with `deploy/stack/requirements.txt`, created if necessary."""
+    return _made("stack")
+
+
 def claude_code() -> Path:
     """The program of the npm package in `tests/clients/claude-code`, installed if necessary."""
     return _made("claude-code") / "node_modules/.bin/claude"

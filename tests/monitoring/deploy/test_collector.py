@@ -1,6 +1,6 @@
 """The collector's configuration: whole in itself, of keys that its parts know, and in agreement with who talks to it.
 
-No collector can be had here, so that its own `validate` cannot be asked.
+The official collector is in none of the package registries, so that its own `validate` cannot be asked.
 """
 
 from typing import Any

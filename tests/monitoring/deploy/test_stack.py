@@ -1,5 +1,6 @@
 """`python -m deploy.stack`: its parts, and the whole of it started and ended."""
 
+import json
 import os
 import re
 import signal
@@ -11,16 +12,21 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.stack.configuration import write_configuration
 from deploy.stack.programs import Program, StackError, running
 from deploy.stack.receiver import as_lines, printing_receiver
+from deploy.stack.telemetry import why_missing
+from support.client_environment import stack_tools
 from support.project import ROOT
 
 PATIENCE_SECONDS = 60
-NAMES = ("service", "simulator", "prometheus", "alertmanager")
+TELEMETRY_SECONDS = 400
+"""The trace view needs a minute to start on two idle cores."""
+NAMES = ("service", "simulator", "prometheus", "alertmanager", "collector", "traces")
 
 
 @contextmanager
@@ -117,30 +123,101 @@ def test_a_program_that_ends_is_named_with_its_last_words_and_takes_the_others_a
     assert children(os.getpid()) == before
 
 
+def test_without_its_environment_there_is_no_collector_and_the_command_is_named(tmp_path: Path) -> None:
+    expected = f"{tmp_path} is not installed; install it with: make .tools/stack/.installed"
+    assert why_missing(tmp_path) == expected
+    fake_collector(tmp_path, "exit 0")  # an installation that did not finish
+    assert why_missing(tmp_path) == expected
+
+
+def test_a_collector_without_its_library_is_said_with_the_package(tmp_path: Path) -> None:
+    problem = "rotel-agent: error while loading shared libraries: libpython3.13.so.1.0"
+    fake_collector(tmp_path, f"echo '{problem}' >&2; exit 127")
+    (tmp_path / ".installed").touch()
+    assert why_missing(tmp_path) == f"{problem}; on Debian: apt-get install --no-install-recommends libpython3.13"
+
+
 def test_all_of_it_starts_works_and_ends(tmp_path: Path) -> None:
+    with running_stack(tmp_path, "--tools", str(tmp_path / "none")) as (ports, started, output):
+        wait_for(output, "frozen pool")  # after the flood: calls were made
+        assert len(children(started)) == 5
+        metrics = read(f"http://127.0.0.1:{ports['service']}/metrics").decode()
+    succeeded = r'^tidegate_requests_total\{caller="(?:web|search|nightly)",outcome="ok".* [1-9]'
+    assert re.search(succeeded, metrics, re.MULTILINE)
+    assert "  traces        none: " in output.read_text()
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(600)
+def test_an_exemplar_of_prometheus_leads_to_its_trace_in_the_trace_view(tmp_path: Path) -> None:
+    with running_stack(tmp_path, "--tools", str(stack_tools())) as (ports, started, output):
+        wait_for(output, "frozen pool")
+        assert len(children(started)) == 7
+        view = f"http://127.0.0.1:{ports['traces']}"
+        exemplars = f"http://127.0.0.1:{ports['prometheus']}/api/v1/query_exemplars?query=tidegate_request_duration_seconds_bucket"
+        common: set[str] = set()
+        deadline = time.monotonic() + TELEMETRY_SECONDS
+        while not common:
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(1)
+            found = json.loads(read(exemplars))["data"]
+            stored = {each["labels"]["trace_id"] for series in found for each in series["exemplars"]}
+            common = stored & set(traces_of(view))
+        trace_id = common.pop()
+        names = {span["name"] for span in traces_of(view)[trace_id]["spans"]}
+        assert names >= {"tidegate.acquire", "POST"}, names
+        assert b"<html" in read(f"{view}/redirects/traces/{trace_id}")
+        collected = (logs(output) / "collector.log").read_text()
+        assert all(f"Received {signal}" in collected for signal in ("traces", "metrics", "logs"))
+
+
+@contextmanager
+def running_stack(tmp_path: Path, *arguments: str) -> Iterator[tuple[dict[str, int], int, Path]]:
+    """Yields the ports, the process id and the output of a stack, which must then end with all of its programs."""
     with free_ports() as ports:
         pass
     output = tmp_path / "output.txt"
-    command = [sys.executable, "-m", "deploy.stack", *options(ports), "--phase-seconds", "1"]
+    command = [sys.executable, "-m", "deploy.stack", *options(ports), "--phase-seconds", "1", *arguments]
+    started: list[int] = []
     with output.open("wb") as stream:
         stack = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
     try:
-        wait_for(output, "frozen pool")  # after the flood: calls were made
+        yield ports, stack.pid, output
         started = children(stack.pid)
-        with urllib.request.urlopen(f"http://127.0.0.1:{ports['service']}/metrics", timeout=10) as answer:
-            metrics = answer.read().decode()
     finally:
         stack.send_signal(signal.SIGINT)
         code = stack.wait(timeout=PATIENCE_SECONDS)
-
     assert code == 0, output.read_text()
-    succeeded = r'^tidegate_requests_total\{caller="(?:web|search|nightly)",outcome="ok".* [1-9]'
-    assert re.search(succeeded, metrics, re.MULTILINE)
-    assert len(started) == len(NAMES) + 1  # and the load
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
-    logs = re.search(r"^  logs +(\S+)$", output.read_text(), re.MULTILINE)
-    assert logs
-    assert not Path(logs[1]).exists()
+    assert not logs(output).exists()
+
+
+def fake_collector(tools: Path, script: str) -> None:
+    program = tools / "lib/python3.13/site-packages/rotel/rotel-agent"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def logs(output: Path) -> Path:
+    found = re.search(r"^  logs +(\S+)$", output.read_text(), re.MULTILINE)
+    assert found
+    return Path(found[1])
+
+
+def traces_of(view: str) -> dict[str, Any]:
+    """The traces with their spans, by id; empty until the view has started and received one."""
+    try:
+        found = json.loads(read(f"{view}/v1/projects/tidegate/traces?limit=1000&include_spans=true"))
+    except OSError:
+        return {}
+    return {each["trace_id"]: each for each in found["data"]}
+
+
+def read(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - ours
+        body: bytes = answer.read()
+    return body
 
 
 def children(pid: int) -> list[int]:

@@ -58,7 +58,9 @@ def test_each_dependency_is_pinned(kind: str, name: str) -> None:
 def test_each_pin_has_its_hashes(path: Path) -> None:
     # A requirement and its hashes are one logical line: its physical lines end in a backslash.
     requirements = path.read_text().replace("\\\n", " ").splitlines()
-    assert [line for line in requirements if not re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line)] == []
+    assert [
+        line for line in requirements if not re.match(r"[\w.-]+(\[[\w, -]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", line)
+    ] == []
 
 
 @pytest.mark.parametrize(

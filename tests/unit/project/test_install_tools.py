@@ -35,6 +35,7 @@ def run(tmp_path: Path) -> Run:
             fake.chmod(0o755)
         return subprocess.run(
             ["/bin/bash", _SCRIPT, *arguments],
+            cwd=ROOT,
             env={"PATH": str(tmp_path)},
             capture_output=True,
             text=True,
@@ -79,3 +80,11 @@ def test_another_target_gets_its_own_programs_and_no_others(run: Run, tmp_path: 
     assert run("wrk", "apt-get", user_id=0, arguments=("bench-gateway",)).returncode == 0
     assert " install -y --no-install-recommends nginx " in (tmp_path / "calls").read_text()
     assert _NEEDS["bench-gateway"].keys() == {"nginx", "wrk"}
+
+
+@pytest.mark.parametrize("user_id", [0, 1000])
+def test_the_stack_gets_the_library_of_its_collector_if_it_can(run: Run, tmp_path: Path, user_id: int) -> None:
+    done = run(*_NEEDS["stack"], "apt-get", "ldconfig", user_id=user_id, arguments=("stack",))
+    assert done.returncode == 0, done.stderr
+    asked = [line for line in (tmp_path / "calls").read_text().splitlines() if "libpython3." in line]
+    assert len(asked) == (user_id == 0)
