@@ -35,14 +35,14 @@ from tidegate.core.domain.events import (
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.usage_sink import SinkStatus
-from tidegate.observe.metrics.budget_metrics import BudgetMetrics
+from tidegate.observe.metrics.collectors.budget_metrics import BudgetMetrics
+from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
+from tidegate.observe.metrics.collectors.ledger_metrics import LedgerMetrics
+from tidegate.observe.metrics.collectors.loop_lag import measure_loop_lag
+from tidegate.observe.metrics.collectors.pool_collector import PoolCollector
+from tidegate.observe.metrics.collectors.store_metrics import StoreMetrics
 from tidegate.observe.metrics.exposition import new_registry
-from tidegate.observe.metrics.granted_quota import QuotaCollector
-from tidegate.observe.metrics.ledger_metrics import LedgerMetrics
-from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
-from tidegate.observe.metrics.pool_collector import PoolCollector
-from tidegate.observe.metrics.store_metrics import StoreMetrics
 from tidegate.observe.observers import Observers
 from tidegate.observe.upkeep.upkeep_metrics import UpkeepMetrics
 

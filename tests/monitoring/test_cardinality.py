@@ -38,11 +38,11 @@ from tidegate.core.domain.events import (
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
+from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
+from tidegate.observe.metrics.collectors.pool_collector import PoolCollector
 from tidegate.observe.metrics.exposition import new_registry
-from tidegate.observe.metrics.granted_quota import QuotaCollector
 from tidegate.observe.metrics.labels import ROUTES
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
-from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
 
 METHODS = ("GET", "POST", "PUT", "BREW")

@@ -54,14 +54,14 @@ from tidegate.observe.logging.anomaly_log import AnomalyLog
 from tidegate.observe.logging.budget_log import log_budget_reached
 from tidegate.observe.logging.circuit_log import log_circuit_closed, log_circuit_opened
 from tidegate.observe.logging.request_log import RequestLog
-from tidegate.observe.metrics.budget_metrics import BudgetMetrics
-from tidegate.observe.metrics.clock_watch import watch_clock
+from tidegate.observe.metrics.collectors.budget_metrics import BudgetMetrics
+from tidegate.observe.metrics.collectors.clock_watch import watch_clock
+from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
+from tidegate.observe.metrics.collectors.ledger_metrics import LedgerMetrics
+from tidegate.observe.metrics.collectors.loop_lag import measure_loop_lag
+from tidegate.observe.metrics.collectors.pool_collector import PoolCollector
 from tidegate.observe.metrics.exposition import Exposition, new_registry
-from tidegate.observe.metrics.granted_quota import QuotaCollector
-from tidegate.observe.metrics.ledger_metrics import LedgerMetrics
-from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
-from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
 from tidegate.observe.otlp.genai_metrics import GenAiMetrics
 from tidegate.observe.tracing.span_observer import Tracing

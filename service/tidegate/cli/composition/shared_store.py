@@ -18,8 +18,8 @@ from tidegate.core.ports.store_address import StoreAddress
 from tidegate.core.ports.store_status import SharedStatus
 from tidegate.engine.admission import Admission
 from tidegate.observe.logging.store_log import log_store_changes
+from tidegate.observe.metrics.collectors.store_metrics import StoreMetrics
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
-from tidegate.observe.metrics.store_metrics import StoreMetrics
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.switchable import SwitchableStore

@@ -8,7 +8,7 @@ import pytest
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.events import Anomaly, Event
-from tidegate.observe.metrics.clock_watch import watch_clock
+from tidegate.observe.metrics.collectors.clock_watch import watch_clock
 
 
 class SteppingClock(VirtualClock):

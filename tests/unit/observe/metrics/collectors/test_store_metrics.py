@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from support.snapshots import shared_status
 from tidegate.core.ports.store_status import SharedStatus
-from tidegate.observe.metrics.store_metrics import StoreMetrics
+from tidegate.observe.metrics.collectors.store_metrics import StoreMetrics
 
 
 class Scraped:

@@ -6,7 +6,7 @@ from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
-from tidegate.observe.metrics.granted_quota import QuotaCollector
+from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 
 REQUESTS = DimensionSnapshot(Dimension.REQUESTS, 50.0, 60.0, 45.0, 4.0, 5.0, "adaptive")

@@ -5,8 +5,8 @@ from prometheus_client import CollectorRegistry
 
 from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, Each
 from tidegate.core.domain.events import BudgetReached
-from tidegate.observe.metrics import budget_metrics
-from tidegate.observe.metrics.budget_metrics import BudgetMetrics
+from tidegate.observe.metrics.collectors import budget_metrics
+from tidegate.observe.metrics.collectors.budget_metrics import BudgetMetrics
 
 USD = BudgetRule("day", BudgetUnit.USD, 5_000_000)
 TEAM = BudgetRule("team", BudgetUnit.TOKENS, 100, each=Each.TEAM)

@@ -10,8 +10,8 @@ from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.events import Admitted, AttemptFinished
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot, PoolSnapshot
+from tidegate.observe.metrics.collectors.pool_collector import PoolCollector
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
-from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
 
 TOKENS = DimensionSnapshot(Dimension.INPUT_TOKENS, 1000.0, 2000.0, 900.0, 123.5, 200.0, "adaptive")

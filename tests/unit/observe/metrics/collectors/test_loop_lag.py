@@ -4,7 +4,7 @@ import contextlib
 from prometheus_client import CollectorRegistry
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.observe.metrics.loop_lag import measure_loop_lag
+from tidegate.observe.metrics.collectors.loop_lag import measure_loop_lag
 
 
 def lags_in_one_second(stall_seconds: float) -> CollectorRegistry:
