@@ -22,7 +22,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _REQUEST_BYTES: Final = 1 << 17
 _MODULES: Final = (
     "tidegate.cli.commands",
-    "tidegate.cli.service",
+    "tidegate.cli.serve",
     "claude_simulator.http.app",
     "pydantic.v1",  # FastAPI imports it for its first route
     "tidegate.ledger.ledger",

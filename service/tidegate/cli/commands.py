@@ -75,7 +75,7 @@ def serve(host: str | None, port: int | None, upstream: str, http: "HttpImplemen
             raise ConfigurationError("ANTHROPIC_API_KEY", None, "a key of the Claude API; or use --upstream simulator")
         return loaded.settings.model_copy(update=given)
 
-    from tidegate.cli.service import run_service  # noqa: PLC0415 - imports everything
+    from tidegate.cli.serve import run_service  # noqa: PLC0415 - imports everything
 
     run_service(load, simulated=upstream == "simulator", http=http, take_over=take_over)
 

@@ -141,7 +141,7 @@ def test_nothing_is_exported_unless_it_is_asked_for(variables: dict[str, str]) -
 def test_export_that_is_off_imports_no_exporter() -> None:
     program = """
 import asyncio, sys
-from tidegate.cli.service import exporting, exporting_logs, metric_export, run_service
+from tidegate.cli.serve import exporting, exporting_logs, metric_export, run_service
 async def main():
     async with exporting({}), exporting_logs({}, None):
         assert metric_export({}) is None

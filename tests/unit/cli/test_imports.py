@@ -8,7 +8,7 @@ from support.programs import output_of
 
 _START = """
 import asyncio, sys
-import tidegate.cli.service
+import tidegate.cli.serve
 from tidegate.cli.composition.services import services
 from tidegate.api.app import create_app
 from tidegate.settings import Settings

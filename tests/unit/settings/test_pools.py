@@ -1,9 +1,9 @@
-"""The pool settings that follow from the settings, and the table that documents them."""
+"""The pool settings that follow from the settings."""
 
 from tidegate.core.claude.rate_limit_groups import ENDPOINT_POOLS
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
-from tidegate.settings import PoolLimits, Settings, settings_table
+from tidegate.settings import PoolLimits, Settings
 
 
 def test_without_settings_a_pool_is_left_to_the_upstream() -> None:
@@ -48,12 +48,3 @@ def test_every_pool_has_the_caps_of_the_queue() -> None:
 def test_a_bucket_holds_at_least_one_unit() -> None:
     limits = PoolLimits(name="files", requests_per_minute=1, burst_seconds=1).limits()
     assert limits[Dimension.REQUESTS].capacity == 1
-
-
-def test_the_table_has_every_setting_with_default_and_range() -> None:
-    table = settings_table()
-    assert "| `TIDEGATE_PORT` | `port` | `8080` | a whole number, 0 to 65535" in table
-    assert "| `TIDEGATE_POOL_BURST_SECONDS` | `pool_burst_seconds` | `auto` |" in table
-    assert "| `ANTHROPIC_API_KEY` or `ANTHROPIC_API_KEY_FILE` | `anthropic_api_key` | not set |" in table
-    assert "| `[[callers]]` | `key_sha256` | required |" in table
-    assert all(f"`{name}`" in table for name in Settings.model_fields if name not in {"pools", "callers", "budgets"})
