@@ -314,7 +314,7 @@ class Gateway:
         return MessageObjects(partial(self._tenants.record_if_new, call.caller))
 
     def _add_spending_headers(self, call: Call, response: LeasedResponse, *, is_whole: bool) -> None:
-        """Says what the call has cost, if its client wants to know and it is known, and what its budgets have left."""
+        """Adds the cost of the call, if its client asks for it and it is known, and the rest of its budgets."""
         self._add_budget_header(call)
         if call.wants_cost and is_whole and (cost := response.cost_micro_usd()) is not None:
             call.spending_headers = (*call.spending_headers, cost_header(cost))

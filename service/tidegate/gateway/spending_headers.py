@@ -27,7 +27,7 @@ def cost_header(micro_usd: int) -> tuple[bytes, bytes]:
 
 
 def budget_header(budgets: Iterable[BudgetSnapshot], *, all_budgets: bool) -> tuple[bytes, bytes] | None:
-    """What budgets have left, after the reservations of all calls in progress; None if there is nothing to say.
+    """The header with the rest of budgets, after the reservations of all calls in progress; None if none is shown.
 
     A list of structured fields (RFC 9651): `team-month;usd=12.340000, session;tokens=9000`. Unless `all_budgets`, only
     those of which a fifth or less is left.

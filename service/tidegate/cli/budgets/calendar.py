@@ -1,4 +1,4 @@
-"""When the periods of budgets begin and end."""
+"""The beginnings and ends of the periods of budgets."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,7 +9,7 @@ from tidegate.core.domain.budget import BudgetRule, Period
 __all__ = ["Span", "period_of"]
 
 Span = tuple[int, int | None]
-"""When a period begins, and when it ends, in seconds since 1970-01-01 UTC. A total has none of both: 0 and None."""
+"""The beginning and the end of a period, in seconds since 1970-01-01 UTC. A total has neither: 0 and None."""
 
 _HOUR_SECONDS: Final = 3_600
 _LONGER_THAN_A_MONTH: Final = timedelta(days=32)

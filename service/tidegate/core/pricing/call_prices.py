@@ -1,4 +1,4 @@
-"""What calls cost in the units of budgets: money, and tokens of all kinds."""
+"""The prices of calls in the units of budgets: money, and tokens of all kinds."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ class CallPrices:
         self._wall_seconds = wall_seconds
 
     def expected(self, shape: MessageShape, cost: Cost, estimator: CostEstimator, now_ns: int) -> Spending:
-        """What a call of this estimated cost will probably spend.
+        """The probable spending of a call of this estimated cost.
 
         Input of a call that writes to the cache is expected to be written to it, as far as it is not read from it.
         """
@@ -39,13 +39,13 @@ class CallPrices:
         return self.of_usage(shape.model, usage)  # the id of a model in fast mode has prices of its own
 
     def spent(self, model: str, usage: Usage | None, cost: Cost | None) -> Spending | None:
-        """What a call has spent, by its usage, or else by its cost. None: both are unknown."""
+        """The spending of a call, by its usage, or else by its cost. None: both are unknown."""
         if usage is not None:
             return self.of_usage(model, usage)
         return None if cost is None else self.of_usage(model, Usage(cost.input_tokens, cost.output_tokens))
 
     def of_usage(self, model: str, usage: Usage) -> Spending:
-        """What a response with this usage has spent."""
+        """The spending of a response with this usage."""
         input_tokens, output_tokens, read_tokens, created_tokens, _, _, _ = usage
         micro_usd = self._prices.cost_micro_usd(model, usage, self._wall_seconds())
         if micro_usd is None:

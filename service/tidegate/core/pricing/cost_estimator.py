@@ -77,7 +77,7 @@ class CostEstimator:
         return Cost(1, self._input_tokens(shape, now_ns), output_tokens), overdraw_tokens
 
     def cached_tokens(self, shape: MessageShape, now_ns: int) -> int:
-        """How much of the input will probably be read from the cache. `estimate` leaves it out."""
+        """The input tokens that will probably be read from the cache. `estimate` leaves them out."""
         cached = self._cached.longest(shape.prefixes, now_ns)
         if cached is None:
             return 0

@@ -132,5 +132,5 @@ def _band(max_tokens: int | None) -> int:
 
 @lru_cache(maxsize=1_024)  # programs repeat their calls
 def _keys(model: str, caller: str, band: int) -> tuple[_Key, ...]:
-    """From the most specific to the most general."""
+    """The keys of a call, from the most specific to the most general."""
     return ((model, caller, band), (model, band), (model_pool(model),))

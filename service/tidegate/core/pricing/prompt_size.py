@@ -86,5 +86,5 @@ def tool_prompt_tokens(model: str, *, forced: bool) -> int:
 
 
 def _tier(model: str) -> bool:
-    """False for models before Claude 4.7, True for others. It is used as an index."""
+    """The tier of a model, as an index: False for models before Claude 4.7, True for others."""
     return _SMALLER_IMAGES.fullmatch(undated(model)) is None

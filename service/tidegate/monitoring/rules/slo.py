@@ -16,7 +16,7 @@ _KNOWN_PART: Final = 8
 
 
 def _known_seconds(burn: BurnWindow) -> int:
-    """How long Prometheus must have known the service.
+    """The time that Prometheus must have known the service.
 
     A window that it has seen only the end of says little: one bad minute would look like six bad hours. A bad minute is
     less than each threshold of an eighth of the window.
