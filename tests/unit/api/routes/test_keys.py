@@ -1,6 +1,7 @@
 """`/api/system/keys`, with a ledger in SQLite."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,19 @@ NOW = 1_795_000_000
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Services:
+def services(tmp_path: Path) -> Iterator[Services]:
     database = Database.in_folder(tmp_path)
     store = KeyCache(database, lambda: NOW)
     store.refresh()
     settings = Settings(admin_key="root-key", callers=(CallerSettings(name="old", key_sha256=key_hash("old-key")),))
-    return make_services(
+    yield make_services(
         settings,
         identifier=Identifier(settings.callers, store),
         access=AccessRules.of(settings, key_store=store),
         key_store=store,
         keys=Keys(database, new_key, store.refresh, lambda: NOW),
     )
+    database.close()
 
 
 def ask(services: Services, method: str, path: str = KEYS, body: Any = None, key: str = "root-key") -> Answer:

@@ -1,6 +1,7 @@
 """`/api/system/pauses` and `/api/system/audit`, with a ledger in SQLite."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ PAUSES, AUDIT = "/api/system/pauses", "/api/system/audit"
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Services:
+def services(tmp_path: Path) -> Iterator[Services]:
     database = Database.in_folder(tmp_path)
     caller = CallerSettings(name="web", team="shop", key_sha256=key_hash("web-key"))
     settings = Settings(admin_key="root-key", callers=(caller,))
@@ -29,7 +30,8 @@ def services(tmp_path: Path) -> Services:
         database, lambda kind, name: is_configured(settings, kind, name), wall_seconds=made.clock.wall_seconds
     )
     made.audit = Audit(database, made.clock.wall_seconds)
-    return made
+    yield made
+    database.close()
 
 
 def ask(services: Services, method: str, path: str = PAUSES, body: Any = None, key: str = "root-key") -> Answer:

@@ -68,7 +68,7 @@ def state_of(parts: Services, log: RequestLog) -> dict[str, Any]:
     return {
         "read": {name: getattr(parts.settings, name) for name in READ_WHERE_USED},
         "callers": running.identifier._configured,
-        "labels": (set(running.metrics._caller_labels), running.metrics._models.own, running.metrics._classes),
+        "labels": (set(running.metrics._callers.own), running.metrics._models.own, running.metrics._classes),
         "access": (access, parts.access.proxies.trusts("10.1.1.1")),
         "limits": (gateway._limits, gateway._context.limits, gateway._default_timeout_ns, gateway._upstream_key.value),
         "caps": (gateway._caps._max_calls, gateway._caps._max_calls_per_caller),
