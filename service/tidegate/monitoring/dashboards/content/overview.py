@@ -83,7 +83,7 @@ _NOW: Final = Row(
             Query(availability(rate)),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
-            no_value="None ended",
+            no_value="None to count",
             decimals=1,
         ),
         stat(
