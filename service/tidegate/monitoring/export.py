@@ -68,7 +68,7 @@ def export(folder: Path, *, job: str, grafana_url: str, runbooks_url: str | None
         if ".e2e." not in name:
             (rules / name).write_text(text, encoding="utf-8")
     for board in BOARDS:
-        (dashboards / f"{board.link.uid}.json").write_text(as_text(board), encoding="utf-8")
+        (dashboards / f"{board.link.uid}.json").write_text(as_text(board, installation.runbooks_url), encoding="utf-8")
     shutil.copy(ALERTMANAGER_FILE, folder)
     shutil.copytree(RUNBOOKS_FOLDER, runbooks, dirs_exist_ok=True)
     return [rules, dashboards, folder / "alertmanager.yml", runbooks]

@@ -44,6 +44,9 @@ def test_the_links_and_the_job_are_those_that_were_given(installed: Path) -> Non
     assert "runbook_url: https://git.example/runbooks/TidegateDown.md" in alerts
     assert "dashboard_url: https://grafana.example/d/tidegate-" in alerts
     assert "localhost" not in alerts
+    overview = json.loads((installed / "dashboards/tidegate-overview.json").read_text())
+    (runbooks,) = (each for each in overview["templating"]["list"] if each["name"] == "runbooks")
+    assert runbooks["query"] == "https://git.example/runbooks"
 
 
 def test_alerts_and_panels_have_the_numbers_that_were_given(installed: Path) -> None:

@@ -5,10 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidegate.monitoring import RUNBOOKS_URL
 from tidegate.monitoring.dashboards.links import Link
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import select
-from tidegate.monitoring.dashboards.variables import DATASOURCE, FILTERS, datasource_variable, filter_variable
+from tidegate.monitoring.dashboards.variables import (
+    DATASOURCE,
+    FILTERS,
+    datasource_variable,
+    filter_variable,
+    runbooks_variable,
+)
 from tidegate.observe.metrics import catalogue
 
 __all__ = ["Board", "Row"]
@@ -48,8 +55,8 @@ class Board:
         """All panels, in reading order."""
         return [panel for row in self.rows for panel in row.panels]
 
-    def json(self) -> dict[str, Any]:
-        """The dashboard in Grafana's JSON model.
+    def json(self, runbooks_url: str = RUNBOOKS_URL) -> dict[str, Any]:
+        """The dashboard in Grafana's JSON model, with links to runbooks under a base URL.
 
         Raises:
             ValueError: two panels have the same id.
@@ -72,7 +79,11 @@ class Board:
             "time": {"from": self.time_from, "to": "now"},
             "timezone": "browser",
             "templating": {
-                "list": [datasource_variable(), *(filter_variable(name) for name in FILTERS if name in used)],
+                "list": [
+                    datasource_variable(),
+                    *(filter_variable(name) for name in FILTERS if name in used),
+                    *([runbooks_variable(runbooks_url)] if "${runbooks}" in str(placed) else []),
+                ],
             },
             "annotations": {"list": [*_annotations()]},
             "links": [_other_dashboards()],

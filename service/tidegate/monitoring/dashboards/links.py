@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CALLERS", "LIMITER", "MODELS", "OVERVIEW", "SLO", "Link"]
+__all__ = ["CALLERS", "LIMITER", "MODELS", "OVERVIEW", "RUNBOOK", "SLO", "Link", "RunbookLink"]
 
 _KEPT: Final = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
 
@@ -47,6 +47,16 @@ class Link:
         return {"title": self.title, "url": f"/d/{self.uid}?var-{self.label}={value}&{_KEPT}"}
 
 
+@dataclass(frozen=True, slots=True)
+class RunbookLink:
+    """A link from the name of an alert to its runbook."""
+
+    def of_cell(self) -> dict[str, Any]:
+        """The link of a table cell."""
+        return {"title": "Runbook", "url": "${runbooks}/${__value.text}.md", "targetBlank": True}
+
+
+RUNBOOK: Final = RunbookLink()
 OVERVIEW: Final = Link("tidegate-overview", "Overview")
 LIMITER: Final = Link("tidegate-limiter", "Limiter")
 CALLERS: Final = Link("tidegate-callers", "Callers")

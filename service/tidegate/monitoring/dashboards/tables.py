@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tidegate.monitoring.dashboards.links import Link
+from tidegate.monitoring.dashboards.links import Link, RunbookLink
 from tidegate.monitoring.dashboards.panel_types import PLAIN, decimals_of
 from tidegate.monitoring.dashboards.panels import Panel, Step, override, thresholds
 from tidegate.monitoring.dashboards.queries import Query
@@ -41,7 +41,7 @@ def table(
     description: str,
     labels: Mapping[str, str],
     columns: Sequence[Column],
-    links: Mapping[str, Link],
+    links: Mapping[str, Link | RunbookLink],
     link: Link,
     *,
     sort_by: str,

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from tidegate.observe.metrics import catalogue
 
-__all__ = ["DATASOURCE", "FILTERS", "datasource_variable", "filter_variable"]
+__all__ = ["DATASOURCE", "FILTERS", "datasource_variable", "filter_variable", "runbooks_variable"]
 
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 """The data source chosen in the variable."""
@@ -25,6 +25,12 @@ _SOURCES: Final = {
 def datasource_variable() -> dict[str, Any]:
     """The variable for the Prometheus data source."""
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
+
+
+def runbooks_variable(url: str) -> dict[str, Any]:
+    """The hidden variable with the base URL of runbooks."""
+    current = {"text": url, "value": url}
+    return {"name": "runbooks", "type": "constant", "query": url, "current": current, "hide": 2, "skipUrlSync": True}
 
 
 def filter_variable(label: str) -> dict[str, Any]:

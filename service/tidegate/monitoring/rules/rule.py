@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import yaml
 
+from tidegate.monitoring import RUNBOOKS_URL
 from tidegate.monitoring.dashboards.links import Link
 from tidegate.observe.metrics.catalogue import Metric
 
@@ -38,7 +39,7 @@ class Installation:
 
     job: str = "tidegate"
     grafana_url: str = "http://localhost:3000"
-    runbooks_url: str = "service/tidegate/monitoring/runbooks"
+    runbooks_url: str = RUNBOOKS_URL
 
 
 @dataclass(frozen=True, slots=True)

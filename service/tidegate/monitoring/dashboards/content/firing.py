@@ -6,7 +6,7 @@ from typing import Final
 from tidegate.core.domain.cause import Cause
 from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.inhibitions import without_inhibited
-from tidegate.monitoring.dashboards.links import LIMITER
+from tidegate.monitoring.dashboards.links import LIMITER, RUNBOOK
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.monitoring.rules.burn_causes import CAUSES, LIMIT_FELL
@@ -160,7 +160,7 @@ def _texts() -> Iterator[tuple[str, str]]:
 FIRING_ALERTS: Final[Panel] = table(
     "What is wrong",
     "The firing alerts, without those that another one explains. None is good. Who is the origin of the fault: us,"
-    " Claude, our key at Claude, or the callers. Its runbook has the name of the alert.",
+    " Claude, our key at Claude, or the callers. Click the alert to see its runbook.",
     {
         "severity": "Severity",
         "who": "Who",
@@ -170,7 +170,7 @@ FIRING_ALERTS: Final[Panel] = table(
         "alertname": "Alert and runbook",
     },
     [Column("For", _ROWS, units.SECONDS, decimals=0)],
-    {"pool": LIMITER.by("pool")},
+    {"pool": LIMITER.by("pool"), "alertname": RUNBOOK},
     LIMITER,
     sort_by="Severity",
     descending=False,  # alphabetical order puts critical first
