@@ -40,6 +40,7 @@ from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
 from tidegate.observe.metrics.collectors.ledger_metrics import LedgerMetrics
 from tidegate.observe.metrics.collectors.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.collectors.pool_collector import PoolCollector
+from tidegate.observe.metrics.collectors.session_metrics import SessionMetrics
 from tidegate.observe.metrics.collectors.store_metrics import StoreMetrics
 from tidegate.observe.metrics.exposition import new_registry
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
@@ -104,6 +105,7 @@ def registry() -> CollectorRegistry:
     store.on_latency(0.0004)
     registry.register(LedgerMetrics(lambda: SinkStatus(up=True, unwritten_seconds=0.25, failures=2, lost=1)))
     budgets = BudgetMetrics.registered(registry, lambda: [_BUDGET])
+    sessions = SessionMetrics.registered(registry, clock)
     registry.register(UpkeepMetrics(lambda: clock.wall_seconds() + 86_400 * 90, clock.wall_seconds))
     generate_latest(registry)  # the limits count from the first scrape
     clock.advance(60)
@@ -119,7 +121,7 @@ def registry() -> CollectorRegistry:
         Admitted(_POOL, _TEAM, Cost(1, 480, 250), _SECOND_NS // 4),
         AttemptFinished(_POOL, _MODEL, _TEAM, "529", _SECOND_NS // 20),
         RetryScheduled(_POOL, "overloaded", 1, 2 * _SECOND_NS),
-        AttemptFinished(_POOL, _MODEL, _TEAM, "200", 3 * _SECOND_NS, _SECOND_NS // 2, usage),
+        AttemptFinished(_POOL, _MODEL, _TEAM, "200", 3 * _SECOND_NS, _SECOND_NS // 2, usage, "session-1"),
         LeaseEnded(_POOL, _TEAM, "settled", Cost(1, 480, 250), usage.cost()),
         RequestFinished("/v1/messages", _POOL, _TEAM, "ok", 6 * _SECOND_NS, _SECOND_NS // 1000),
         UpstreamRateLimited(_POOL, "requests", 2 * _SECOND_NS),
@@ -133,5 +135,5 @@ def registry() -> CollectorRegistry:
         FallbackUsed("truncated"),
         BudgetReached(80, _BUDGET),
     ):
-        Observers(observer.handlers, budgets.handlers).event(event)
+        Observers(observer.handlers, budgets.handlers, sessions.handlers).event(event)
     return registry

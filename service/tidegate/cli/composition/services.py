@@ -60,6 +60,7 @@ from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
 from tidegate.observe.metrics.collectors.ledger_metrics import LedgerMetrics
 from tidegate.observe.metrics.collectors.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.collectors.pool_collector import PoolCollector
+from tidegate.observe.metrics.collectors.session_metrics import SessionMetrics
 from tidegate.observe.metrics.exposition import Exposition, new_registry
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.observers import Observers
@@ -143,6 +144,7 @@ async def services(
         [] if ledger is None else ledger.handlers,
         [] if genai is None else genai.handlers,
         [] if keeper is None else keeper.handlers,
+        SessionMetrics.registered(registry, clock).handlers,
         [*BudgetMetrics.registered(registry, store.budgets_now).handlers, (BudgetReached, log_budget_reached)],
         tracing=tracing,
     )

@@ -167,6 +167,11 @@ CALLER_WAIT: Final = _seconds(
     "Wait of a caller's requests that had to wait: until they were admitted, or left (refused, timed out, cancelled).",
     _CALLER_WAIT,
 )
+SESSIONS_ACTIVE: Final = _gauge(
+    "sessions_active",
+    "",
+    "Sessions of callers with a request to the upstream that ended in the last 5 minutes; at most 10,000.",
+)
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, including zero.", _WAIT)
 EXCESS_WAIT: Final = _seconds(
     "excess_wait",

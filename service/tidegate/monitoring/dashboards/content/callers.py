@@ -127,6 +127,14 @@ _WAITS: Final = Row(
             stacked=True,
             no_value="Every wait ended with admission",
         ),
+        timeseries(
+            "Active sessions",
+            "Sessions of all callers with a request to Claude in the last 5 minutes. A jump while callers wait is a new"
+            " fleet of agents: `tidegate usage --sessions` names the most expensive ones.",
+            units.COUNT,
+            [Query(f"sum({select(catalogue.SESSIONS_ACTIVE)})", "sessions")],
+            LIMITER,
+        ),
     ),
 )
 
