@@ -17,7 +17,7 @@ from support.faulty_upstream import (
     faulty_upstream,
 )
 from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START, OVERLOADED_EVENT
-from support.raw_upstream import Exchange
+from support.raw_upstream import Exchange, chunk, says_nothing
 from support.tunnel_proxy import TunnelProxy
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
@@ -32,10 +32,6 @@ ODD_EVENTS = (
     + b"nonsense\n\n: comment\n\ndata\n\n\xff\xfe\x00\nevent: from_the_future\r\ndata: 1\r\n\r\n"
     + b"event: message_delta\ndata: []\n\n"
 )
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def says(*parts: bytes) -> Fault:
@@ -251,10 +247,6 @@ def test_a_name_without_an_address(tmp_path: Path) -> None:
 
 async def speaks_at_once(exchange: Exchange) -> None:
     await exchange.say(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
-
-
-async def says_nothing(exchange: Exchange) -> None:
-    await exchange.reader.read()
 
 
 def test_an_upstream_that_speaks_no_tls(tmp_path: Path) -> None:

@@ -39,6 +39,16 @@ class Exchange:
         self.writer.transport.abort()
 
 
+async def says_nothing(exchange: Exchange) -> None:
+    """Reads until the client closes the connection."""
+    await exchange.reader.read()
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of a body with `transfer-encoding: chunked`."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class RawUpstream:
     """Attributes: url; connections: number of connections; left: set when a client has closed its connection."""
 

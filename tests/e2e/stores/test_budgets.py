@@ -1,14 +1,13 @@
 """A budget that replicas share through Valkey and PostgreSQL holds under a flood, also if the leader is killed."""
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from chaos.servers import Server, server
+from chaos.servers import Server
 from support import otlp
 from support.budget_load import LIMIT_USD, BudgetLoad, budget_file, spent_usd, tracing
 from support.postgresql_server import postgresql_server
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.stores
 FAST = ("--requests-per-minute=60000", "--input-tokens-per-minute=500000000", "--output-tokens-per-minute=50000000")
 LATE_SECONDS = 1.0
 """How late the leader may learn that a call of another replica has ended."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Server]:
-    with server(tmp_path / "store") as running_server:
-        yield running_server
 
 
 def leads(replica: ServiceProcess) -> bool:

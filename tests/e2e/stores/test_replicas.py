@@ -4,7 +4,7 @@ import asyncio
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from chaos.cases import CASES
 from chaos.load import Clients, calling
 from chaos.scene import PER_MINUTE, play, scene
-from chaos.servers import Server, server
+from chaos.servers import Server
 from restarts.load import Load, running_load
 from support.service_process import ServiceProcess, run_to_end, running
 
@@ -24,12 +24,6 @@ STATUS = "/api/system/rate-limiting/status"
 CONFIGURE = "/api/system/rate-limiting/configure"
 
 pytestmark = pytest.mark.stores
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Server]:
-    with server(tmp_path / "store") as running_server:
-        yield running_server
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from support.gateway import ANSWER, CONTENT, MESSAGE, MESSAGE_START, Rig, make_gateway, until
-from support.raw_upstream import Exchange, RawUpstream, raw_upstream
+from support.raw_upstream import Exchange, RawUpstream, chunk, raw_upstream
 from support.servers import serve
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.engine.clock import SystemClock
@@ -19,10 +19,6 @@ Steps = Callable[[str, Rig, RawUpstream], Awaitable[None]]
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def run(script: Script, steps: Steps) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from support.certificates import server_context
-from support.raw_upstream import Exchange, RawUpstream, raw_upstream
+from support.raw_upstream import Exchange, RawUpstream, raw_upstream, says_nothing
 from support.transport import OK, run_in_loop, says, whole
 from support.tunnel_proxy import TunnelProxy
 from tidegate.core.domain.errors import UpstreamUnreachable
@@ -69,10 +69,6 @@ def test_the_certificate_is_the_upstreams_and_it_is_checked(
 
 async def closes(exchange: Exchange) -> None:
     await exchange.request()
-
-
-async def says_nothing(exchange: Exchange) -> None:
-    await exchange.reader.read()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.certificates import server_context
-from support.raw_upstream import Exchange, RawUpstream, raw_upstream
+from support.raw_upstream import Exchange, RawUpstream, raw_upstream, says_nothing
 from support.transport import GET, OK, POST, run, run_in_loop, says, whole
 from tidegate.core.domain.errors import ConfigurationError, UpstreamUnreachable
 from tidegate.core.ports.transport import TransportRequest
@@ -31,15 +31,11 @@ async def reset_before_the_head(exchange: Exchange) -> None:
     exchange.reset()
 
 
-async def say_nothing(exchange: Exchange) -> None:
-    await exchange.reader.read()
-
-
 def test_no_answer_at_all_may_have_been_accepted() -> None:
     fails(reset_before_the_head, accepted=True, reason="the connection was reset")
     fails(says(b""), accepted=True, reason="the connection was closed")
     fails(says(b"HTTP/1.1 200 OK\r\ncontent-le"), accepted=True, reason="the connection was closed")
-    fails(say_nothing, accepted=True, reason=r"nothing arrived for 0\.05 s", head_timeout_seconds=0.05)
+    fails(says_nothing, accepted=True, reason=r"nothing arrived for 0\.05 s", head_timeout_seconds=0.05)
 
 
 def test_a_request_that_was_not_sent_whole_was_not_accepted() -> None:
@@ -121,7 +117,7 @@ def test_a_refused_connection_was_never_accepted() -> None:
 
 def test_a_connection_that_does_not_come_about_was_never_accepted() -> None:
     async def main() -> None:
-        async with raw_upstream(say_nothing) as upstream:
+        async with raw_upstream(says_nothing) as upstream:
             mute = HttpTransport(upstream.url.replace("http", "https"), connect_timeout_seconds=0.05)
             with pytest.raises(UpstreamUnreachable, match=r"no connection within 0\.05 s") as caught:
                 await mute.send(POST)

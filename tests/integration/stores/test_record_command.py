@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from support.command_line import run
 from support.daemon import free_port
 from support.valkey_server import valkey_server
-from tidegate.cli.commands import commands
 from tidegate.core.domain.errors import ConfigurationError
 
 
 def record(*arguments: str) -> str:
-    return CliRunner().invoke(commands, ["record", *arguments], catch_exceptions=False).output
+    return run("record", *arguments, catch_exceptions=False).output
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from msgspec import structs
 
+from support.command_line import run
 from support.ledgers import NIGHTLY, WEB, answered, ended, everything, hear
-from tidegate.cli.commands import commands
 from tidegate.cli.composition.ledger import check_ledger, open_ledger
 from tidegate.core.domain.errors import ConfigurationError, MissingExtra
 from tidegate.core.domain.usage import Usage
@@ -44,10 +43,6 @@ def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert UsageWriter(database, recorder, clock).write()
     database.close()
     return folder
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, arguments)
 
 
 @pytest.mark.usefixtures("state_dir")

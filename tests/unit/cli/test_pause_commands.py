@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from tidegate.cli.commands import commands
+from support.command_line import run
 from tidegate.core.domain.errors import ConfigurationError
 
 
@@ -18,10 +17,6 @@ def _state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TIDEGATE_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("USER", "ann")
     monkeypatch.setenv("LOGNAME", "ann")
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, arguments)
 
 
 def test_a_pause_from_begin_to_end() -> None:

@@ -130,7 +130,7 @@ class SharedStore(SwitchableStore):
             if self._without_store is None:
                 raise
         self._channel = LogChannel(self._log, self.replica, self._receive)
-        self._follower = Follower(self.replica, self._channel, self._settings_of)
+        self._follower = Follower(self.replica, self._channel, self.settings_now)
         self.switch(self._follower)
         self._send_configuration()
         if not self._server.is_up:
@@ -251,9 +251,6 @@ class SharedStore(SwitchableStore):
     def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """As `ProcessStore.snapshot_now`. A pool that nobody has used yet is shown as it is configured."""
         return super().snapshot_now(pool) or (() if pool is None else self._unshared.snapshot_now(pool))
-
-    def _settings_of(self, pool: str) -> PoolSettings:
-        return self._settings.of(pool)
 
     def _send_configuration(self) -> None:
         configured, otherwise = self._file.configured

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
+from support.command_line import run
 from support.recordings import HandMade, limited
-from tidegate.cli.commands import commands
 from tidegate.cli.recordings.replay_settings import changed_settings
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.dimension import Dimension
@@ -16,10 +15,6 @@ from tidegate.stores.recording.changed_settings import ChangedLimits, ChangedSet
 from tidegate.stores.recording.recording_file import Gap, RecordingWriter
 
 RATES = {Dimension.REQUESTS: 9.0, Dimension.INPUT_TOKENS: None}
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, arguments)
 
 
 @pytest.fixture
@@ -109,12 +104,12 @@ def test_a_file_without_entries_or_of_another_kind_is_refused(tmp_path: Path) ->
     file = tmp_path / "file"
     file.write_bytes(b"PK")
     with pytest.raises(UnreadableState, match="file: the file is no recording of Tidegate"):
-        CliRunner().invoke(commands, ["replay", str(file)], catch_exceptions=False)
+        run("replay", str(file), catch_exceptions=False)
     file.write_bytes(b"tidegate recording 1\n\0")
     with pytest.raises(UnreadableState, match=r"cut at byte 21.*there is nothing to replay"):
-        CliRunner().invoke(commands, ["replay", str(file)], catch_exceptions=False)
+        run("replay", str(file), catch_exceptions=False)
     with pytest.raises(ConfigurationError, match=r"FILE: got .*, allowed is a readable file"):
-        CliRunner().invoke(commands, ["replay", str(tmp_path / "nowhere")], catch_exceptions=False)
+        run("replay", str(tmp_path / "nowhere"), catch_exceptions=False)
 
 
 def test_all_settings() -> None:
@@ -172,5 +167,5 @@ def test_without_a_shared_store_there_is_nothing_to_record(monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TIDEGATE_STORE_URL", raising=False)
     with pytest.raises(ConfigurationError, match="TIDEGATE_STORE_URL: got 'memory://', allowed is valkey://…, because"):
-        CliRunner().invoke(commands, ["record", "file"], catch_exceptions=False)
+        run("record", "file", catch_exceptions=False)
     assert not (tmp_path / "file").exists()

@@ -1,8 +1,5 @@
 """Which pauses refuse a call, and what the refusal says."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from tidegate.core.domain.caller import Caller
@@ -38,16 +35,6 @@ def test_an_anonymous_caller_is_paused_by_its_name_or_together_with_all_others()
     anonymous = Caller("key-0123456789ab")
     assert paused(PauseKind.CALLER, "key-0123456789ab").refusal(anonymous) is not None
     assert paused(PauseKind.CALLER, "default").refusal(anonymous) is not None
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine has another time zone."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("elsewhere")

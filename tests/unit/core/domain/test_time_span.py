@@ -1,13 +1,11 @@
 """The begin and the end of a span of time, as people write it."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import END_TEXT, MOMENT_TEXT, end_of, moment
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 NOW = 1_795_000_000.5
 DATES = [
     ("2026-11-18", 1_794_960_000),
@@ -17,16 +15,6 @@ DATES = [
 ]
 INVALID = ["", "7", "0d", "-1d", "7 days", "yesterday", "2026-13-01", "999999d"]
 BEYOND_THE_CALENDAR = ["0001-01-01T00:00+14:00", "9999-12-31T23:00-14:00"]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine has another time zone."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.parametrize(

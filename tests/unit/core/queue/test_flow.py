@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.queues import ANN, BEN, COST, never, order, pop, queue_of, rates, waiter
+from support.queues import ANN, BEN, COST, order, pop, queue_of, waiter
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
@@ -16,10 +16,7 @@ def of_session(lease_id: str, session: str, agent: str = "", caller: Caller = AN
 
 
 def push_all(*waiters: Waiter) -> FairQueue:
-    queue = FairQueue(rates, never)
-    for one in waiters:
-        queue.push(one)
-    return queue
+    return queue_of(waiters)
 
 
 def only_child(flow: Flow) -> Flow:
