@@ -127,9 +127,14 @@ def play(scene: Fault, directory: Path) -> float:
         AssertionError: An alert did not fire in time.
     """
     setup = dict(scene.setup)
+    makes_keys = "TIDEGATE_ADMIN_KEY" in setup.get("variables", {})
     # A simulator or callers with limits have no room for more load, and more calls in time hide those that wait.
-    own_load = not setup.keys().isdisjoint({"simulator", "toml"}) or any("LatencyBurn" in each for each in scene.proves)
-    if CALLERS not in setup.get("toml", ""):
+    own_load = (
+        makes_keys
+        or not setup.keys().isdisjoint({"simulator", "toml"})
+        or any("LatencyBurn" in alert for alert in scene.proves)
+    )
+    if CALLERS not in setup.get("toml", "") and not makes_keys:
         setup["toml"] = f"{setup.get('toml', '')}\n{CALLERS}{_APP}"
     with stack(directory, kind=_Scene, **setup) as running:
         assert isinstance(running, _Scene)

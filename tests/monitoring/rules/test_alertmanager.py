@@ -150,6 +150,23 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", pool="p", window="1h")
             id="429s",
         ),
         pytest.param(
+            [
+                alert("TidegatePoolFrozen", "warning", pool="p"),
+                alert("TidegateRefusals", "warning", pool="p", cause="deadline"),
+            ],
+            {"TidegateRefusals warning"},
+            id="a closed pool",
+        ),
+        pytest.param(
+            [
+                alert("TidegatePoolFrozen", "warning", pool="p"),
+                alert("TidegateRefusals", "warning", pool="p", cause="unauthenticated"),
+                alert("TidegateRefusals", "warning", pool="q", cause="deadline"),
+            ],
+            set(),
+            id="refusals beside a closed pool",
+        ),
+        pytest.param(
             [alert("TidegateUpstreamOverloaded", "critical", pool="p"), WAITS, FAILS],
             {"TidegateQueueWaitHigh warning", "TidegateAvailabilityBurn critical"},
             id="outage",

@@ -94,7 +94,7 @@ _NOW: Final = Row(
             Query(WAIT_P95),
             LIMITER,
             steps=levels.QUEUE_WAIT,
-            no_value="No traffic",
+            no_value="None admitted",
         ),
         stat(
             "Refused calls",
