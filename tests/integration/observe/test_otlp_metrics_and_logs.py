@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import CollectorRegistry
 
 from support.otlp import PROTOCOLS, Protocol, receiving, set_all, values
@@ -13,6 +14,7 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import RequestFinished
+from tidegate.core.ports.span_attributes import SCHEMA_URL
 from tidegate.observe.logging.request_log import RequestLog, open_logs
 from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.instruments import Instruments
@@ -61,6 +63,9 @@ def test_metrics_reach_a_collector_before_the_service_ends(monkeypatch: pytest.M
         assert (point.as_double, values(point.attributes)) == (3, {"pool": "sonnet-5-5", "reason": "timeout"})
         assert received.resource()["service.name"] == "tidegate"
         assert received.resource()["service.version"]
+        (request, *_) = received.requests
+        assert isinstance(request, ExportMetricsServiceRequest)
+        assert request.resource_metrics[0].scope_metrics[0].schema_url == SCHEMA_URL
 
 
 def test_metrics_are_exported_at_the_interval_of_the_variable(

@@ -31,6 +31,7 @@ __all__ = [
     "RESPONSE_MODEL",
     "RETRY_AFTER_FIELD",
     "ROUTE",
+    "SCHEMA_URL",
     "SCHEME",
     "SERVER_ADDRESS",
     "SERVER_PORT",
@@ -48,6 +49,9 @@ __all__ = [
     "set_upstream_request_id",
     "set_usage",
 ]
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
+"""The schema of these names."""
 
 MODEL: Final = "gen_ai.request.model"
 MAX_TOKENS: Final = "gen_ai.request.max_tokens"

@@ -47,6 +47,9 @@ _ROUTES: Final = frozenset({"/v1/messages", "/api/workflows/generate"})
 """The routes that ask a model a question and wait for its response."""
 
 
+_FIRST_ERROR_STATUS: Final = 400
+
+
 class GenAiMetrics:
     """Counts the calls that were sent to a model.
 
@@ -87,9 +90,13 @@ class GenAiMetrics:
 
 
 def _error_type(event: RequestFinished) -> str:
-    """The cause of a refusal, the status of an error, or `abandoned`; empty for a success."""
+    """The value of `error.type`, from the same closed set as in spans; empty for a success."""
     if event.outcome == "ok":
         return ""
     if event.cause is not None:
         return event.cause.value
-    return event.outcome if event.outcome == "abandoned" or not event.status else str(event.status)
+    if event.outcome in {"abandoned", "deadline"}:
+        return event.outcome
+    if event.status >= _FIRST_ERROR_STATUS:
+        return str(event.status)
+    return "broken" if event.status else "_OTHER"  # after its status was sent, a response can only break off

@@ -21,6 +21,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry
 
 from tidegate import __version__
+from tidegate.core.ports.span_attributes import SCHEMA_URL
 from tidegate.observe.otlp.blocking import within
 from tidegate.observe.otlp.metric_points import metric_of
 
@@ -30,7 +31,7 @@ logger = logging.getLogger("tidegate.telemetry")
 
 _LAST_SECONDS: Final = 3.0
 """Time for the last export when the service stops: as for spans."""
-_SCOPE: Final = InstrumentationScope("tidegate", __version__)
+_SCOPE: Final = InstrumentationScope("tidegate", __version__, SCHEMA_URL)
 
 
 class MetricExport:
@@ -82,7 +83,9 @@ class MetricExport:
         except Exception:  # the next time may succeed
             logger.exception("metrics are not exported, because they could not be collected")
             return
-        data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
+        data = MetricsData(
+            [ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, metrics, SCHEMA_URL)], self._resource.schema_url)]
+        )
 
         def send() -> None:
             for exporter in self._exporters:

@@ -20,7 +20,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.core import Sample
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
-from tidegate.core.ports.span_attributes import OPERATION_DURATION, TOKEN_USAGE
+from tidegate.core.ports.span_attributes import OPERATION_DURATION, SERVER_PORT, TOKEN_USAGE
 
 __all__ = ["metric_of"]
 
@@ -86,8 +86,9 @@ def _histogram_points(family: Family, started_unix_ns: int, now_unix_ns: int) ->
         )
 
 
-def _attributes(series: _Series) -> dict[str, str]:
-    return {name: value for name, value in series if value}
+def _attributes(series: _Series) -> dict[str, str | int]:
+    """The attributes of a series, in the types of the semantic conventions. An empty label means that there is none."""
+    return {name: int(value) if name == SERVER_PORT else value for name, value in series if value}
 
 
 def _series(sample: Sample) -> _Series:

@@ -50,10 +50,11 @@ def exporters_of(signal: Signal, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
     """Attributes of this service, without those that the environment sets."""
-    attributes = {"service.version": __version__}
-    if not (environ.get("OTEL_SERVICE_NAME") or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")):
-        attributes["service.name"] = "tidegate"
-    return attributes
+    given = {pair.partition("=")[0].strip() for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")}
+    if environ.get("OTEL_SERVICE_NAME"):
+        given.add("service.name")
+    own = {"service.name": "tidegate", "service.version": __version__}
+    return {name: value for name, value in own.items() if name not in given}
 
 
 def _protocol(signal: Signal, environ: Mapping[str, str]) -> str:

@@ -33,6 +33,7 @@ from tidegate.core.ports.span_attributes import (
     PROVIDER,
     RETRY_AFTER_FIELD,
     ROUTE,
+    SCHEMA_URL,
     SERVER_ADDRESS,
     SERVER_PORT,
     STATUS,
@@ -63,8 +64,6 @@ _LISTS: Final = frozenset({FINISH_REASON, RETRY_AFTER_FIELD})
 """Attributes whose values are lists."""
 _MAX_TEXT: Final = 256
 """Clients choose models and paths, so their length is bounded here."""
-_SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
-"""The schema of the names in `core/ports/span_attributes.py`."""
 _W3C: Final = TraceContextTextMapPropagator()
 _CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
 _NO_PARENT: Final = Context()
@@ -103,7 +102,7 @@ class Tracing:
         self.provider = provider
         self.send_upstream = send_upstream
         self.recording = 0
-        self._tracer = provider.get_tracer("tidegate", __version__, schema_url=_SCHEMA_URL)
+        self._tracer = provider.get_tracer("tidegate", __version__, schema_url=SCHEMA_URL)
         self._upstream_url = upstream_url
         self._clock = clock
         # The upstream must receive the context of unsampled traces as well, so none can be skipped.

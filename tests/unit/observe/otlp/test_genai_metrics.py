@@ -65,7 +65,10 @@ def test_input_counts_what_the_cache_held() -> None:
         ({"outcome": "upstream_error", "status": 529}, "529"),
         ({"outcome": "refused", "status": 429, "cause": Cause.DEADLINE}, "deadline"),
         ({"outcome": "abandoned", "status": 200}, "abandoned"),
-        ({"outcome": "upstream_error", "status": 0}, "upstream_error"),
+        ({"outcome": "deadline", "status": 504}, "deadline"),
+        ({"outcome": "client_error", "status": 400}, "400"),
+        ({"outcome": "upstream_error", "status": 200}, "broken"),
+        ({"outcome": "upstream_error", "status": 0}, "_OTHER"),
     ],
 )
 def test_a_call_that_failed_says_why(changes: dict[str, object], error: str) -> None:
@@ -78,6 +81,15 @@ def test_a_call_that_failed_says_why(changes: dict[str, object], error: str) -> 
 @pytest.mark.parametrize("changes", [{"attempts": 0}, {"route": "/v1/models"}])
 def test_calls_that_asked_no_model_do_not_count(changes: dict[str, object]) -> None:
     assert samples_after(msgspec.structs.replace(CALL, **changes)) == {}
+
+
+def test_the_attributes_of_exported_points_have_the_types_of_the_conventions() -> None:
+    metrics = GenAiMetrics("api.example", 443, lambda _model: "known")
+    Observers(metrics.handlers).event(CALL)
+    exported = [metric_of(family, 0, 1) for family in metrics.registry.collect()]
+    points = [point.attributes for metric in exported if metric is not None for point in metric.data.data_points]
+    common = {**UPSTREAM, "server.port": 443}
+    assert points == [*({**common, "gen_ai.token.type": kind} for kind in ("input", "output")), common]
 
 
 def test_the_units_are_those_of_the_conventions() -> None:
