@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.alerting.fault import Fault
+from support.alerting.fault import ANYWHERE, Fault
 from support.alerting.faults import FAULTS
 from support.alerting.stack import stack
 from tidegate.monitoring.rules.files import alert_groups
@@ -26,8 +26,11 @@ def name_of(rule: Alert) -> str:
 def test_a_fault_fires_and_resolves(fault: Fault, tmp_path: Path) -> None:
     with stack(tmp_path, **fault.setup) as running:
         fault.provoke(running)
+        fired = running.fired
     assert running.proved == fault.proves
     assert running.paged <= pages_of(fault) | burns_of(fault)
+    assert fired <= {name.split()[0] for name in fault.proves} | fault.allows.keys() | ANYWHERE.keys()
+    assert {name: late for name, late in running.delays.items() if late > fault.within_seconds} == {}
 
 
 def burns_of(fault: Fault) -> set[str]:
@@ -73,6 +76,13 @@ def test_healthy_load_a_start_a_reload_and_a_drain_are_no_faults(tmp_path: Path)
         running.drain("b")
         running.stays_silent(seconds=8, but=MACHINE)
     assert running.paged == set()
+
+
+def test_what_a_fault_allows_are_other_alerts() -> None:
+    names = {rule.name for group in GROUPS for rule in group.rules if isinstance(rule, Alert)}
+    for fault in FAULTS:
+        assert fault.allows.keys() <= names, fault.name
+    assert ANYWHERE.keys() <= names
 
 
 def test_every_alert_is_proved() -> None:

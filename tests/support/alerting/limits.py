@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from support.alerting.fault import fault
+from support.alerting.fault import WAITS, WINDOW_SECONDS, fault
 from support.alerting.stack import CALLERS, POOL, Stack
 
 _MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "9000000")
 
 
-@fault("TidegateRateLimitSpike warning")
+@fault("TidegateRateLimitSpike warning", allows={**WAITS, "TidegateAdaptiveRateLow": "429s reduce the rate."})
 def spike_of_429s(stack: Stack) -> None:
     stack.call()
     with stack.load({"timeout_seconds": 5}, workers=8):
@@ -20,7 +20,12 @@ def spike_of_429s(stack: Stack) -> None:
     stack.resolves("TidegateRateLimitSpike")
 
 
-@fault("TidegatePoolFrozen warning", "TidegateQuotaUnusedWhileWaiting warning", "TidegateQueueGrowing warning")
+@fault(
+    "TidegatePoolFrozen warning",
+    "TidegateQuotaUnusedWhileWaiting warning",
+    "TidegateQueueGrowing warning",
+    allows=WAITS,
+)
 def frozen_pool(stack: Stack) -> None:
     stack.call()
     with stack.frozen(30), stack.load({"timeout_seconds": 60}, workers=40, pause_seconds=5):
@@ -32,7 +37,7 @@ def frozen_pool(stack: Stack) -> None:
         stack.resolves("TidegatePoolFrozen")
 
 
-@fault("TidegateQueueWaitHigh warning")
+@fault("TidegateQueueWaitHigh warning", allows=WAITS)
 def long_queue_wait(stack: Stack) -> None:
     stack.call()
     with stack.frozen(17):
@@ -41,7 +46,11 @@ def long_queue_wait(stack: Stack) -> None:
     stack.resolves("TidegateQueueWaitHigh")
 
 
-@fault("TidegateAdaptiveRateLow warning", variables={"CLAUDE_RATE_LIMIT_DELAY": "0", "MAX_RATE_LIMIT_DELAY": "0"})
+@fault(
+    "TidegateAdaptiveRateLow warning",
+    variables={"CLAUDE_RATE_LIMIT_DELAY": "0", "MAX_RATE_LIMIT_DELAY": "0"},
+    allows={**WAITS, "TidegateRateLimitSpike": "The cut is made by 429s."},
+)
 def adaptive_rate_cut(stack: Stack) -> None:
     generation: dict[str, Any] = {"path": "/api/workflows/generate", "body": {"prompt": "Every hour, fetch the news"}}
     stack.configure(requests_per_minute=1000, burst_limit=100)
@@ -79,7 +88,16 @@ def growing_use(stack: Stack) -> None:
     stack.resolves("TidegateQuotaRunsOut")
 
 
-@fault("TidegateLimitFell warning", simulator=("--scenario", str(Path(__file__).with_name("limit_falls.toml"))))
+@fault(
+    "TidegateLimitFell warning",
+    simulator=("--scenario", str(Path(__file__).with_name("limit_falls.toml"))),
+    allows={
+        **WAITS,
+        "TidegateRateLimitSpike": "The old limit is too high.",
+        "TidegateAdaptiveRateLow": "429s reduce the rate.",
+    },
+    within_seconds=WINDOW_SECONDS,
+)
 def a_limit_that_falls(stack: Stack) -> None:
     """It falls to a third 45 s after the simulator's start."""
     with stack.load(workers=1, pause_seconds=0.3):
@@ -88,7 +106,7 @@ def a_limit_that_falls(stack: Stack) -> None:
         stack.resolves("TidegateLimitFell")
 
 
-@fault("TidegateRefusals warning")
+@fault("TidegateRefusals warning", allows=WAITS)
 def refusals(stack: Stack) -> None:
     stack.call()
     with stack.frozen(15), stack.load({"timeout_seconds": 0.5}, workers=8, pause_seconds=0.2):
@@ -96,7 +114,12 @@ def refusals(stack: Stack) -> None:
         stack.resolves("TidegateRefusals")
 
 
-@fault("TidegateRefusals warning", toml=CALLERS, simulator=("--requests-per-minute", "60"))
+@fault(
+    "TidegateRefusals warning",
+    toml=CALLERS,
+    simulator=("--requests-per-minute", "60"),
+    allows={name: why for name, why in WAITS.items() if name != "TidegateLatencyBurn"},
+)
 def a_flood_by_one_caller(stack: Stack) -> None:
     """The flooder is refused, and named. The other caller does not wait, so no objective burns and nobody is paged."""
     stack.call(key="web-key")
@@ -135,7 +158,13 @@ def _answers(stack: Stack, *, first: int, then: int) -> None:
     stack.together(70, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(then))
 
 
-@fault("TidegateClassStarved warning", toml=CALLERS, simulator=("--requests-per-minute", "20"))
+@fault(
+    "TidegateClassStarved warning",
+    toml=CALLERS,
+    simulator=("--requests-per-minute", "20"),
+    allows=WAITS,
+    within_seconds=WINDOW_SECONDS,
+)
 def a_class_that_waits_long_for_its_share(stack: Stack) -> None:
     """One admission every three seconds: batch gets a twentieth, and waits longer than the 15 s of the short rules."""
     stack.call(key="web-key")

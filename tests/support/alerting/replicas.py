@@ -2,11 +2,18 @@
 
 import threading
 
-from support.alerting.fault import fault
+from support.alerting.fault import WAITS, WINDOW_SECONDS, fault
 from support.alerting.stack import Stack
 
+_STORE = {
+    **WAITS,
+    "TidegateDegraded": "A store that pauses is lost for this time.",
+    "TidegateStoreSlow": "A store that pauses is slow.",
+    "TidegateLeaderChanges": "A leader without a store leads no more.",
+}
 
-@fault("TidegateDegraded warning", store=True)
+
+@fault("TidegateDegraded warning", store=True, allows=_STORE)
 def a_store_that_is_lost(stack: Stack) -> None:
     stack.call()
     stack.pause_store(30)
@@ -15,7 +22,7 @@ def a_store_that_is_lost(stack: Stack) -> None:
     stack.resolves("TidegateDegraded")
 
 
-@fault("TidegateStoreSlow warning", store=True)
+@fault("TidegateStoreSlow warning", store=True, allows=_STORE, within_seconds=WINDOW_SECONDS)
 def a_store_that_is_slow(stack: Stack) -> None:
     stack.call()
     over = threading.Event()
@@ -35,7 +42,7 @@ def a_store_that_is_slow(stack: Stack) -> None:
     stack.resolves("TidegateStoreSlow")
 
 
-@fault("TidegateLeaderChanges warning", store=True)
+@fault("TidegateLeaderChanges warning", store=True, allows=_STORE)
 def a_leader_that_loses_the_store_again_and_again(stack: Stack) -> None:
     stack.call()
     for _ in range(7):

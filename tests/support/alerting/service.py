@@ -2,11 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from support.alerting.fault import fault
+from support.alerting.fault import FAILS, WAITS, WINDOW_SECONDS, fault
 from support.alerting.stack import POOL, Stack
 
 
-@fault("TidegateDown warning", "TidegateDown critical")
+@fault("TidegateDown warning", "TidegateDown critical", allows=FAILS)
 def replicas_that_die(stack: Stack) -> None:
     stack.serve("b")
     stack.scrape(*stack.addresses)
@@ -45,7 +45,7 @@ def metrics_that_are_absent(stack: Stack) -> None:
     stack.resolves("TidegateMetricsAbsent", "critical")
 
 
-@fault("TidegateNoTraffic warning")
+@fault("TidegateNoTraffic warning", within_seconds=WINDOW_SECONDS)
 def silence(stack: Stack) -> None:
     with stack.load(workers=1, pause_seconds=0.3):
         stack.wait_for(lambda: stack.query("sum(increase(tidegate_requests_total[30s])) > 20"), "usual traffic")
@@ -55,7 +55,7 @@ def silence(stack: Stack) -> None:
     stack.resolves("TidegateNoTraffic")
 
 
-@fault("TidegateEventLoopLag warning", "TidegateOverheadHigh warning")
+@fault("TidegateEventLoopLag warning", "TidegateOverheadHigh warning", allows=WAITS, within_seconds=WINDOW_SECONDS)
 def a_process_without_a_processor(stack: Stack) -> None:
     stack.call()
     with stack.load(workers=4):

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Stack(Client):
 
     Attributes:
         proved: Alerts that fired with the right labels, links and receiver, and resolved.
+        delays: Seconds from the call of `fires` until Prometheus fired each alert.
     """
 
     def __init__(self, directory: Path, programs: ExitStack) -> None:
@@ -47,6 +49,7 @@ class Stack(Client):
         self._services: dict[str, tuple[ServiceProcess, ExitStack]] = {}
         self._seen: set[tuple[str, str, str]] = set()
         self.proved: set[str] = set()
+        self.delays: dict[str, float] = {}
         self.simulator = self.alertmanager = self.prometheus = ""
         self.store_port = 0
         self.short_rules = True
@@ -237,7 +240,7 @@ class Stack(Client):
 
         `most` is the caller with the largest share, to which an alert about all callers links.
         """
-        state = "suppressed" if silenced else "active"
+        asked_seconds, state = time.time(), "suppressed" if silenced else "active"
         wanted = {"alertname": name, "severity": severity, "job": "tidegate", **_labels(labels)}
 
         def found() -> dict[str, Any] | None:
@@ -249,11 +252,21 @@ class Stack(Client):
         check_annotations(alert["annotations"], wanted, most)
         if not silenced:
             self._seen.add((name, severity, labels.get("window", "")))
+            # Prometheus' own clock: when an evaluation made it fire, and not when this thread got to see it.
+            fired_seconds = datetime.fromisoformat(alert["startsAt"]).timestamp()
+            proof = " ".join(filter(None, (name, severity, labels.get("window"))))
+            self.delays.setdefault(proof, max(0.0, fired_seconds - asked_seconds))
 
     @property
     def paged(self) -> set[str]:
         """Names of the alerts that have paged."""
         return self._pager.paged
+
+    @property
+    def fired(self) -> set[str]:
+        """Names of the alerts that Prometheus has fired, whether others inhibited them or not."""
+        found = self.query('max by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))')
+        return {each["metric"]["alertname"] for each in found}
 
     def silent(self, severity: str, *, but: str = "") -> None:
         """Check that no other alert of this severity is active in Alertmanager."""

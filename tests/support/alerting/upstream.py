@@ -1,19 +1,19 @@
 """Faults of the upstream, and of its cost."""
 
 from support.alerting.client import MODEL
-from support.alerting.fault import fault
+from support.alerting.fault import FAILS, WAITS, WINDOW_SECONDS, fault
 from support.alerting.stack import POOL, Stack
 
 _DEAR = "claude-fable-5-1"
 """50 US dollars per million output tokens."""
 
 
-@fault("TidegateUpstreamOverloaded warning", "TidegateUpstreamOverloaded critical")
+@fault("TidegateUpstreamOverloaded warning", "TidegateUpstreamOverloaded critical", allows=FAILS | WAITS)
 def overloaded(stack: Stack) -> None:
     _failing(stack, "TidegateUpstreamOverloaded", some=("overloaded", 0.25), every="overloaded")
 
 
-@fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical")
+@fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical", allows=FAILS | WAITS)
 def server_errors(stack: Stack) -> None:
     _failing(stack, "TidegateUpstreamErrors", some=("internal_error", 0.2), every="gateway_timeout")
 
@@ -34,18 +34,18 @@ def _failing(stack: Stack, alert: str, *, some: tuple[str, float], every: str) -
     stack.resolves(alert, "warning")
 
 
-@fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical")
+@fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical", allows=FAILS | WAITS)
 def statuses_of_a_proxy(stack: Stack) -> None:
     """520 is none of the API's statuses."""
     _failing(stack, "TidegateUpstreamErrors", some=("origin_error", 0.2), every="origin_error")
 
 
-@fault("TidegateKeyRejected critical")
+@fault("TidegateKeyRejected critical", allows=FAILS | WAITS)
 def key_revoked(stack: Stack) -> None:
     _rejected(stack, "unauthenticated")
 
 
-@fault("TidegateKeyRejected critical")
+@fault("TidegateKeyRejected critical", allows=FAILS | WAITS)
 def key_without_permission(stack: Stack) -> None:
     _rejected(stack, "forbidden")
 
@@ -60,7 +60,7 @@ def _rejected(stack: Stack, kind: str) -> None:
         stack.resolves("TidegateKeyRejected", "critical")
 
 
-@fault("TidegateModelNotFound critical")
+@fault("TidegateModelNotFound critical", allows=FAILS | WAITS)
 def model_retired(stack: Stack) -> None:
     stack.call()
     with stack.load():
@@ -71,7 +71,7 @@ def model_retired(stack: Stack) -> None:
         stack.resolves("TidegateModelNotFound", "critical")
 
 
-@fault("TidegateResponsesSlow warning")
+@fault("TidegateResponsesSlow warning", allows=WAITS, within_seconds=WINDOW_SECONDS)
 def slow_without_streaming(stack: Stack) -> None:
     stack.call(stream=False)
     stack.fault("slow_start", delay_seconds=22)
@@ -83,7 +83,7 @@ def slow_without_streaming(stack: Stack) -> None:
         stack.resolves("TidegateResponsesSlow")
 
 
-@fault("TidegateUpstreamHangs warning", "TidegateUpstreamHangs critical")
+@fault("TidegateUpstreamHangs warning", "TidegateUpstreamHangs critical", allows=FAILS | WAITS)
 def hanging_responses(stack: Stack) -> None:
     stack.call()
     late = {"timeout_seconds": 0.5, "stream": False}
@@ -112,7 +112,7 @@ def implausible_usage(stack: Stack) -> None:
         stack.resolves("TidegateAnomalies")
 
 
-@fault("TidegateUpstreamSlow warning")
+@fault("TidegateUpstreamSlow warning", allows=WAITS, within_seconds=WINDOW_SECONDS)
 def slow_to_first_token(stack: Stack) -> None:
     stack.call()
     stack.fault("slow_start", delay_seconds=11)
@@ -122,7 +122,7 @@ def slow_to_first_token(stack: Stack) -> None:
         stack.resolves("TidegateUpstreamSlow")
 
 
-@fault("TidegateSpendCapReached critical")
+@fault("TidegateSpendCapReached critical", allows=FAILS | WAITS)
 def spend_cap(stack: Stack) -> None:
     stack.call()
     stack.fault("spend_cap", count=1)
@@ -150,7 +150,11 @@ def unpriced_model(stack: Stack) -> None:
     stack.resolves("TidegateUnpricedModel")
 
 
-@fault("TidegateUpstreamIsSimulator warning", simulated=True)
+@fault(
+    "TidegateUpstreamIsSimulator warning",
+    simulated=True,
+    allows={"TidegateUnpricedModel": "A model of the simulator is called."},
+)
 def simulator_instead_of_claude(stack: Stack) -> None:
     stack.fires("TidegateUpstreamIsSimulator")
     # There are no alerts about cost and unknown models of a simulator.
