@@ -43,6 +43,7 @@ _LEFT_OUT = {
 }
 """Metrics of the process that no panel shows, and why."""
 _OURS_LEFT_OUT = {
+    "tidegate_budget_ends_timestamp_seconds": "its alert tells when a budget is used up before then",
     "tidegate_budget_thresholds_total": "what is left and spent is shown, and its alerts name the budget",
     "tidegate_current_rpm": "the charged requests per minute are shown, against their limit",
     "tidegate_event_loop_tasks": "it follows calls in flight; for a search after a leak",

@@ -3,7 +3,7 @@
 import json
 import urllib.request
 
-from support.alerting.fault import fault
+from support.alerting.fault import WINDOW_SECONDS, fault
 from support.alerting.stack import Stack
 
 BUDGET = '[[budgets]]\nname = "all"\nunit = "tokens"\nlimit = {limit}\nper = "total"\n'
@@ -49,6 +49,7 @@ def a_key_that_expires(stack: Stack) -> None:
 @fault(
     "TidegateBudgetLow warning",
     "TidegateBudgetUsedUp warning",
+    allows={"TidegateBudgetRunsOut": "It runs out."},
     toml=BUDGET.format(limit=1_000),
     variables={"TIDEGATE_STATE_DIR": "state"},
 )
@@ -66,3 +67,18 @@ def a_budget_that_is_used_up(stack: Stack) -> None:
     stack.reload("a")
     stack.resolves("TidegateBudgetUsedUp")
     stack.resolves("TidegateBudgetLow")
+
+
+@fault(
+    "TidegateBudgetRunsOut warning",
+    allows={"TidegateBudgetLow": "It runs out."},
+    toml=BUDGET.format(limit=8_000),
+    variables={"TIDEGATE_STATE_DIR": "state"},
+    within_seconds=WINDOW_SECONDS,
+)
+def a_budget_that_runs_out(stack: Stack) -> None:
+    """It fires once the last 30 s, an hour to the rule, have spent more than a quarter of what is left."""
+    with stack.load({"max_tokens": 60, "x_simulator_output_tokens": "50"}, workers=1, pause_seconds=0.5):
+        stack.fires("TidegateBudgetRunsOut", budget="all")
+        stack.silent("critical")
+    stack.resolves("TidegateBudgetRunsOut")

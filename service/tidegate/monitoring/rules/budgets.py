@@ -3,7 +3,7 @@
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS
-from tidegate.monitoring.rules.rule import Alert, Group
+from tidegate.monitoring.rules.rule import Alert, Group, duration
 from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["BUDGETS"]
@@ -11,6 +11,13 @@ __all__ = ["BUDGETS"]
 _BY: Final = "max by (job, budget)"
 _SHARE: Final = f"{_BY} ({catalogue.BUDGET_SPENT.name})\n  / {_BY} ({catalogue.BUDGET_LIMIT.name})"
 _USED_UP: Final = f"{_BY} ({catalogue.BUDGET_USED_UP.name})"
+_PACE: Final = duration(thresholds.BUDGET_PACE_SECONDS)
+_SECONDS_LEFT: Final = (
+    f"{_BY} ({catalogue.BUDGET_LIMIT.name} - {catalogue.BUDGET_SPENT.name})\n"
+    # Not `increase`: a service that has just started shows 0 for a moment, and then all that was spent.
+    f"  / ({_BY} (delta({catalogue.BUDGET_SPENT.name}[{_PACE}])) / {thresholds.BUDGET_PACE_SECONDS})"
+)
+"""Negative in the hour in which a period begins."""
 _KEEP_FIRING_SECONDS: Final = 300
 """A service that has just started does not know yet what was spent before."""
 
@@ -28,6 +35,25 @@ BUDGETS: Final = Group(
             description=(
                 "{{ $value | humanizePercentage }} of the budget {{ $labels.budget }} is spent in its present period "
                 f"(threshold: {thresholds.BUDGET_LOW_SHARE:.0%})."
+            ),
+            dashboard=CALLERS,
+        ),
+        Alert(
+            name="TidegateBudgetRunsOut",
+            severity="warning",
+            expr=(
+                f"0 < {_SECONDS_LEFT}\n  < {thresholds.BUDGET_AHEAD_SECONDS}\n"
+                # A budget that lasts until its next period is enough.
+                f"unless on (job, budget) {_SECONDS_LEFT}\n"
+                f"  >= on (job, budget) {_BY} ({catalogue.BUDGET_ENDS.name}) - time()\n"
+                f"and {_USED_UP} >= 0"
+            ),
+            for_seconds=600,
+            keep_firing_seconds=_KEEP_FIRING_SECONDS,
+            summary="A budget will soon be used up.",
+            description=(
+                f"At the pace of the last {_PACE}, the budget {{{{ $labels.budget }}}} lasts for another "
+                "{{ $value | humanizeDuration }}, which ends before its period does."
             ),
             dashboard=CALLERS,
         ),

@@ -231,6 +231,13 @@ BUDGET_USED_UP: Final = _gauge(
     "1 if a budget is spent, or has refused a call after 80 percent of it was spent (shared); absent for one of each "
     "session.",
 )
+BUDGET_ENDS: Final = Metric(
+    "tidegate_budget_ends_timestamp_seconds",
+    MetricType.GAUGE,
+    ("budget",),
+    "Unix time of the end of a budget's present period (shared); absent if it never ends.",
+    "seconds",
+)
 BUDGET_THRESHOLDS: Final = _counter(
     "budget_thresholds", "budget percent", "Times that a budget was spent to 80 or 100 percent, or refused a call."
 )

@@ -120,6 +120,10 @@ SPEND_WEEK_SECONDS: Final = 7 * 86_400
 
 BUDGET_LOW_SHARE: Final = 0.8
 """The spent share of a budget at which the log and the response headers warn, too."""
+BUDGET_PACE_SECONDS: Final = 3_600
+"""The pace of spending is that of this time; shorter swings are bursts."""
+BUDGET_AHEAD_SECONDS: Final = 14_400
+"""The time ahead for which it is predicted: enough to raise the budget, or to stop what runs away."""
 
 # --- The service itself ---------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ _GAUGES: Final = (
     catalogue.BUDGET_SPENT,
     catalogue.BUDGET_REMAINING,
     catalogue.BUDGET_USED_UP,
+    catalogue.BUDGET_ENDS,
 )
 _MOST_BUDGETS: Final = 200
 """Labels are names of configured budgets; a reload may bring others."""
@@ -60,7 +61,7 @@ class BudgetMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The families with the current values."""
-        limit, spent, remaining, used_up, reached = self.describe()
+        limit, spent, remaining, used_up, ends, reached = self.describe()
         least: dict[str, BudgetSnapshot] = {}
         are_used_up: dict[str, bool] = {}
         for each in self._budgets():
@@ -74,12 +75,14 @@ class BudgetMetrics(Collector):
             limit.add_metric([name, budget.rule.unit.value], budget.rule.limit / unit)
             spent.add_metric([name, budget.rule.unit.value], budget.spent / unit)
             remaining.add_metric([name], budget.remaining_ratio)
+            if budget.ends is not None:
+                ends.add_metric([name], budget.ends)
         for name, is_used_up in are_used_up.items():
             used_up.add_metric([name], float(is_used_up))
         with self._lock:
             for (name, percent), count in self._reached.items():
                 reached.add_metric([name, str(percent)], count)
-        yield from (limit, spent, remaining, used_up, reached)
+        yield from (limit, spent, remaining, used_up, ends, reached)
 
     def _budget_reached(self, event: BudgetReached) -> None:
         key = event.budget.rule.name, event.percent

@@ -57,6 +57,17 @@ def test_a_budget_is_used_up_once_it_is_for_any_subject_but_a_session() -> None:
     assert values == [0.0, 1.0, None]
 
 
+def test_the_end_of_a_period_is_shown() -> None:
+    registry = CollectorRegistry()
+    left = [BudgetSnapshot(USD, "", 0, 0, 1_796_169_600), BudgetSnapshot(TEAM, "ads", 0, 0, None)]
+    BudgetMetrics.registered(registry, lambda: left)
+    values = [
+        registry.get_sample_value("tidegate_budget_ends_timestamp_seconds", {"budget": name})
+        for name in ("day", "team")
+    ]
+    assert values == [1_796_169_600, None]
+
+
 def test_thresholds_are_counted_up_to_a_number_of_series(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget_metrics, "_MOST_BUDGETS", 1)
     registry = CollectorRegistry()
