@@ -241,6 +241,41 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", pool="p", window="1h")
             id="spend cap",
         ),
         pytest.param(
+            [
+                alert("TidegateDegraded", "warning", instance="a"),
+                FAILS,
+                alert("TidegateRefusals", "warning", pool="p", cause="store_unavailable"),
+            ],
+            {"TidegateRefusals warning"},
+            id="a lost store",
+        ),
+        pytest.param(
+            [
+                alert("TidegateLedgerNotWritten", "warning", instance="a"),
+                alert("TidegateRefusals", "warning", pool="p", cause="ledger_unavailable"),
+            ],
+            {"TidegateRefusals warning"},
+            id="a lost ledger",
+        ),
+        pytest.param(
+            [
+                alert("TidegateBudgetUsedUp", "warning", budget="day"),
+                alert("TidegateBudgetRunsOut", "warning", budget="day"),
+                alert("TidegateBudgetLow", "warning", budget="day"),
+                alert("TidegateRefusals", "warning", pool="p", cause="budget"),
+            ],
+            {"TidegateRefusals warning", "TidegateBudgetLow warning", "TidegateBudgetRunsOut warning"},
+            id="a budget that is used up",
+        ),
+        pytest.param(
+            [
+                alert("TidegateBudgetRunsOut", "warning", budget="day"),
+                alert("TidegateBudgetLow", "warning", budget="day"),
+            ],
+            {"TidegateBudgetLow warning"},
+            id="a budget that runs out",
+        ),
+        pytest.param(
             [alert("TidegateSpendCapReached", "critical"), alert("TidegateRefusals", "warning", cause="loop")],
             set(),
             id="refusals beside a spend cap",
