@@ -6,7 +6,7 @@ from tidegate.monitoring.dashboards.links import MODELS
 from tidegate.monitoring.rules.rule import Alert, TopContributor, duration, enough_above, frequent, quantile
 from tidegate.observe.metrics import catalogue, thresholds
 
-__all__ = ["RESPONSES"]
+__all__ = ["RESPONSES", "frequent_attempts"]
 
 _ATTEMPTS: Final = catalogue.UPSTREAM_ATTEMPTS.name
 _REJECTED: Final = 'status=~"401|403"'
@@ -14,7 +14,6 @@ _OWN_MODELS: Final = 'model!~"none|other"'
 """Models that have answered, or are configured. The others are names that clients chose, and may have invented."""
 _SECONDS: Final = thresholds.UPSTREAM_WINDOW_SECONDS
 _WINDOW: Final = duration(_SECONDS)
-_RECENT: Final = thresholds.UPSTREAM_RECENT_SECONDS
 _BY_MODEL: Final = "job, pool, model"
 _A_MODEL: Final = 'model!="none"'
 _TOP_STATUS: Final = TopContributor(
@@ -34,19 +33,26 @@ _LONG_RESPONSES: Final = enough_above(
 )
 
 
+def frequent_attempts(
+    matchers: str, least_share: float, *, least: int = thresholds.UPSTREAM_LEAST, among: str = "", by: str = "job, pool"
+) -> str:
+    """Condition: attempts with these labels exceed a share of all attempts, or of those with the labels `among`."""
+    return frequent(
+        f"{_ATTEMPTS}{{{matchers},{among}}}" if among else f"{_ATTEMPTS}{{{matchers}}}",
+        f"{_ATTEMPTS}{{{among}}}" if among else _ATTEMPTS,
+        least_share,
+        least=least,
+        window_seconds=_SECONDS,
+        recent_seconds=thresholds.UPSTREAM_RECENT_SECONDS,
+        by=by,
+    )
+
+
 def _hanging(severity: str, least_share: float) -> Alert:
     return Alert(
         name="TidegateUpstreamHangs",
         severity=severity,
-        expr=frequent(
-            f'{_ATTEMPTS}{{status="deadline"}}',
-            _ATTEMPTS,
-            least_share,
-            least=thresholds.UPSTREAM_LEAST,
-            window_seconds=_SECONDS,
-            recent_seconds=_RECENT,
-            by="job, pool",
-        ),
+        expr=frequent_attempts('status="deadline"', least_share),
         for_seconds=120,
         keep_firing_seconds=300,
         summary="Calls end by their own deadlines before the upstream responds.",
@@ -63,15 +69,7 @@ RESPONSES: Final = (
     Alert(
         name="TidegateKeyRejected",
         severity="critical",
-        expr=frequent(
-            f"{_ATTEMPTS}{{{_REJECTED}}}",
-            _ATTEMPTS,
-            thresholds.KEY_REJECTED_SHARE,
-            least=thresholds.KEY_REJECTED_LEAST,
-            window_seconds=_SECONDS,
-            recent_seconds=_RECENT,
-            by="job, pool",
-        ),
+        expr=frequent_attempts(_REJECTED, thresholds.KEY_REJECTED_SHARE, least=thresholds.KEY_REJECTED_LEAST),
         for_seconds=60,
         keep_firing_seconds=300,
         summary="The upstream rejects the API key of the service.",
@@ -86,15 +84,7 @@ RESPONSES: Final = (
     Alert(
         name="TidegateModelNotFound",
         severity="critical",
-        expr=frequent(
-            f'{_ATTEMPTS}{{status="404",{_OWN_MODELS}}}',
-            f"{_ATTEMPTS}{{{_OWN_MODELS}}}",
-            thresholds.MODEL_NOT_FOUND_SHARE,
-            least=thresholds.UPSTREAM_LEAST,
-            window_seconds=_SECONDS,
-            recent_seconds=_RECENT,
-            by=_BY_MODEL,
-        ),
+        expr=frequent_attempts('status="404"', thresholds.MODEL_NOT_FOUND_SHARE, among=_OWN_MODELS, by=_BY_MODEL),
         for_seconds=60,
         keep_firing_seconds=300,
         summary="The upstream no longer has a model.",

@@ -4,8 +4,8 @@ from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS, MODELS
 from tidegate.monitoring.rules.recording import QUEUE_DEPTH, SPEND_PER_HOUR
-from tidegate.monitoring.rules.responses import RESPONSES
-from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, frequent, quantile
+from tidegate.monitoring.rules.responses import RESPONSES, frequent_attempts
+from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, quantile
 from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["UPSTREAM"]
@@ -39,16 +39,7 @@ def _failing(name: str, statuses: str, severity: str, least_share: float, *, sum
     return Alert(
         name=name,
         severity=severity,
-        expr=frequent(
-            f"{catalogue.UPSTREAM_ATTEMPTS.name}{{{statuses}}}",
-            catalogue.UPSTREAM_ATTEMPTS.name,
-            least_share,
-            least=thresholds.UPSTREAM_LEAST,
-            window_seconds=thresholds.UPSTREAM_WINDOW_SECONDS,
-            recent_seconds=thresholds.UPSTREAM_RECENT_SECONDS,
-            by="job, pool",
-        )
-        + (_FELT if severity == "critical" else ""),
+        expr=frequent_attempts(statuses, least_share) + (_FELT if severity == "critical" else ""),
         for_seconds=120,
         keep_firing_seconds=300,
         summary=summary,
