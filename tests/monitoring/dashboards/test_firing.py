@@ -1,14 +1,13 @@
 """The first table of the Overview shows the cause of a fault, and nothing that another alert explains."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from support.prometheus import as_asked
+from support.promtool import check_values
 from tidegate.core.domain.cause import Cause
 from tidegate.monitoring.dashboards.content.firing import FIRING_ALERTS
 from tidegate.monitoring.rules.files import alert_groups
@@ -102,27 +101,7 @@ _WATCHDOG = _firing("Watchdog", "none")
 def _rows(tmp_path: Path, series: dict[str, str], rows: list[dict[str, str]], *, seconds: int = 3540) -> None:
     """Check the rows after an hour, by labels; each has lasted so many seconds."""
     (query,) = FIRING_ALERTS.queries
-    test = {
-        "rule_files": [],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [
-                    {
-                        "expr": as_asked(query.expr),
-                        "eval_time": "60m",
-                        "exp_samples": [{"labels": _labels(**row), "value": seconds} for row in rows],
-                    }
-                ],
-            }
-        ],
-    }
-    path = tmp_path / "test.yml"
-    path.write_text(yaml.safe_dump(test))
-    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_values(tmp_path, series, {as_asked(query.expr): [(_labels(**row), seconds) for row in rows]})
 
 
 def test_an_outage_is_one_row_with_its_cause(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Every metric, label and value of a query exists, and every metric is shown."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from support.programs import output_of
 from support.prometheus import as_asked
+from support.promtool import check_values
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import DIMENSIONS
@@ -196,28 +197,7 @@ def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path
         f"sum({greatest_ones})": sum(range(3, 13)),
         others: 1 + 2,
     }
-    test = {
-        "rule_files": [],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [
-                    {
-                        "expr": f"round({expr}, 0.01)",
-                        "eval_time": "60m",
-                        "exp_samples": [{"labels": "", "value": value}],
-                    }
-                    for expr, value in expected.items()
-                ],
-            }
-        ],
-    }
-    path = tmp_path / "test.yml"
-    path.write_text(yaml.safe_dump(test))
-    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_values(tmp_path, series, {f"round({expr}, 0.01)": [("", value)] for expr, value in expected.items()})
 
 
 def test_promtool_accepts_every_expression(tmp_path: Path) -> None:
@@ -227,16 +207,7 @@ def test_promtool_accepts_every_expression(tmp_path: Path) -> None:
     ]
     path = tmp_path / "asked.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
-
-    checked = subprocess.run(
-        ["promtool", "check", "rules", "--lint=none", path],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    output_of("promtool", "check", "rules", "--lint=none", path)
 
 
 def test_a_label_that_the_metric_lacks_is_refused_by_name() -> None:

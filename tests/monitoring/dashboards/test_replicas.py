@@ -1,12 +1,11 @@
 """Panels are true of all replicas together, however many there are, and whether or not they share a store."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from support.prometheus import as_asked
+from support.promtool import Samples, check_values
 from tidegate.monitoring.dashboards.boards import BOARDS
 from tidegate.monitoring.dashboards.queries import shared
 from tidegate.observe.metrics import catalogue
@@ -41,28 +40,8 @@ def series(replicas: int, *, store: bool, limits: str) -> dict[str, str]:
 def test_the_fullest_limit_and_the_calls_in_flight_are_true(
     replicas: int, limits: str, tmp_path: Path, *, store: bool
 ) -> None:
-    expected = {
-        f"round({as_asked(FULLEST)}, 0.001)": round(USED / WHOLE, 3),
-        as_asked(IN_FLIGHT): OPEN,
+    expected: dict[str, Samples] = {
+        f"round({as_asked(FULLEST)}, 0.001)": [('{pool="p"}', round(USED / WHOLE, 3))],
+        as_asked(IN_FLIGHT): [('{pool="p"}', OPEN)],
     }
-    test = {
-        "rule_files": [],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [
-                    {"series": name, "values": values}
-                    for name, values in series(replicas, store=store, limits=limits).items()
-                ],
-                "promql_expr_test": [
-                    {"expr": expr, "eval_time": "30m", "exp_samples": [{"labels": '{pool="p"}', "value": value}]}
-                    for expr, value in expected.items()
-                ],
-            }
-        ],
-    }
-    file = tmp_path / "test.yml"
-    file.write_text(yaml.safe_dump(test))
-    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_values(tmp_path, series(replicas, store=store, limits=limits), expected, at="30m")

@@ -1,13 +1,13 @@
 """The committed rules are those that the Python builds, are valid, and speak of metrics that exist."""
 
 import re
-import subprocess
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from support.programs import output_of
 from support.project import ROOT
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.caller import Priority
@@ -49,18 +49,11 @@ def test_the_committed_files_are_those_that_are_built() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_promtool_finds_nothing_to_mend(name: str) -> None:
-    checked = subprocess.run(
-        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", FOLDER / "rules" / name],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    output_of("promtool", "check", "rules", "--lint=all", "--lint-fatal", FOLDER / "rules" / name)
 
 
 def test_the_configuration_of_prometheus_is_valid_and_loads_the_shipped_rules() -> None:
-    subprocess.run(["promtool", "check", "config", FOLDER / "prometheus.yml"], check=True, timeout=60)
+    output_of("promtool", "check", "config", FOLDER / "prometheus.yml")
     loaded = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["rule_files"]
     assert sorted(loaded) == [f"rules/{name}" for name in NAMES if "e2e" not in name]
 

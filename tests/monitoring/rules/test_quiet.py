@@ -1,13 +1,12 @@
 """No alert fires without a fault: no series at all, a service that nobody calls, a restart, and few calls at night."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from support.project import ROOT
+from support.promtool import as_series, run_tests
 from tidegate.monitoring.rules.files import alert_groups
 from tidegate.monitoring.rules.rule import Alert, Installation
 
@@ -50,25 +49,16 @@ def series(name: str, labels: dict[str, str]) -> str:
 def assert_silent(tmp_path: Path, series_values: dict[str, str], *, but: tuple[str, ...] = ()) -> None:
     """No alert fires at any time for these series, the Watchdog and `but` aside."""
     test = {
-        "rule_files": [str(RULES / name) for name in ("tidegate-recording.yml", "tidegate-alerts.yml")],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in series_values.items()],
-                "alert_rule_test": [
-                    {"eval_time": at, "alertname": name, "exp_alerts": [WATCHDOG] if name == "Watchdog" else []}
-                    for name in NAMES
-                    if name not in but
-                    for at in ("5m", "61m", "62m", "65m", "75m", "110m", "125m")
-                ],
-            }
+        "interval": "1m",
+        "input_series": as_series(series_values),
+        "alert_rule_test": [
+            {"eval_time": at, "alertname": name, "exp_alerts": [WATCHDOG] if name == "Watchdog" else []}
+            for name in NAMES
+            if name not in but
+            for at in ("5m", "61m", "62m", "65m", "75m", "110m", "125m")
         ],
     }
-    file = tmp_path / "test.yml"
-    file.write_text(json.dumps(test))  # JSON is YAML, and faster to write
-    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tests(tmp_path, [test], [RULES / name for name in ("tidegate-recording.yml", "tidegate-alerts.yml")])
 
 
 def test_without_series_only_the_alert_of_their_absence_fires(tmp_path: Path) -> None:
