@@ -137,6 +137,7 @@ LIMITS: Final = Group(
                 f"[{duration(thresholds.POOL_FROZEN_WINDOW_SECONDS)}])) > {thresholds.POOL_FROZEN_SHARE}"
             ),
             for_seconds=300,
+            keep_firing_seconds=300,
             summary="A pool is closed most of the time because of 429s.",
             description=(
                 "429s closed pool {{ $labels.pool }} for {{ $value | humanizePercentage }} of the last "
@@ -175,6 +176,7 @@ LIMITS: Final = Group(
                 f"and {QUOTA_USED} > {thresholds.QUOTA_USED_RISKY}"
             ),
             for_seconds=600,
+            keep_firing_seconds=300,
             summary="Use will soon reach the upstream's limit.",
             description=(
                 f"If use grows as in the last {duration(thresholds.QUOTA_TREND_SECONDS)}, pool {{{{ $labels.pool }}}} "
@@ -192,6 +194,7 @@ LIMITS: Final = Group(
                 f"and sum by (job, pool) (min_over_time({QUEUE_DEPTH}[{_UNUSED}])) > 0"
             ),
             for_seconds=300,
+            keep_firing_seconds=300,
             summary="Calls wait although quota is unused.",
             description=(
                 "Pool {{ $labels.pool }} used at most {{ $value | humanizePercentage }} of its quota in any dimension "
@@ -209,6 +212,7 @@ LIMITS: Final = Group(
                 f"and sum by (job, pool) ({QUEUE_DEPTH}) >= {thresholds.QUEUE_GROWING_DEPTH}"
             ),
             for_seconds=300,
+            keep_firing_seconds=300,
             summary="A queue grows faster than it is served.",
             description=(
                 "The queue of pool {{ $labels.pool }} has grown by "
@@ -226,6 +230,7 @@ LIMITS: Final = Group(
                 f"and on (job, pool) sum by (job, pool) (increase({catalogue.QUEUE_WAIT.name}_count[{_STARVED}])) > 0"
             ),
             for_seconds=60,
+            keep_firing_seconds=300,
             summary="A priority class is starved.",
             description=(
                 "At least {{ $value }} calls of class {{ $labels.class }} have waited for pool {{ $labels.pool }} for "

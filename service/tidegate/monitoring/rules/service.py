@@ -130,6 +130,7 @@ def service(job: str) -> Group:
                     f"\nand {_SLOW_CALLS}"
                 ),
                 for_seconds=600,
+                keep_firing_seconds=300,
                 summary="Tidegate's own overhead is high.",
                 description=(
                     "1% of the calls of {{ $labels.route }} spend {{ $value | humanizeDuration }} or more in Tidegate "
@@ -145,6 +146,7 @@ def service(job: str) -> Group:
                     f" > {thresholds.LOOP_LAG_P99_SECONDS:g}"
                 ),
                 for_seconds=300,
+                keep_firing_seconds=300,
                 summary="A replica's event loop lags.",
                 description=(
                     "1% of the timers of {{ $labels.instance }} fire {{ $value | humanizeDuration }} or more late, "
@@ -174,6 +176,7 @@ def service(job: str) -> Group:
                     f"{thresholds.LEDGER_UNWRITTEN_SECONDS}"
                 ),
                 for_seconds=60,
+                keep_firing_seconds=300,
                 summary="Usage is not written to the ledger.",
                 description=(
                     "The oldest usage of {{ $labels.instance }} that is only in memory is "
