@@ -234,6 +234,7 @@ _SPEND: Final = Row(
             CALLERS.by("caller"),
             stacked=True,
             dashed="unusual from",
+            width=24,
         ),
     ),
 )

@@ -57,6 +57,7 @@ _ANSWERS: Final = Row(
                 "abandoned": units.UNKNOWN,
             },
             no_value="No attempts",
+            width=8,
         ),
         timeseries(
             "429s by dimension",
@@ -68,6 +69,7 @@ _ANSWERS: Final = Row(
             stacked=True,
             shades=units.DIMENSIONS,
             no_value="No 429s",
+            width=8,
         ),
         timeseries(
             "Retries by reason",
@@ -78,6 +80,7 @@ _ANSWERS: Final = Row(
             stacked=True,
             colours=units.RETRIES,
             no_value="No retries",
+            width=8,
         ),
     ),
 )
@@ -99,6 +102,7 @@ _LATENCY: Final = Row(
             ],
             LIMITER,
             logarithmic=True,
+            width=8,
         ),
         timeseries(
             "Time to first token, p95",
@@ -108,6 +112,7 @@ _LATENCY: Final = Row(
             MODELS.by("model"),
             limits=((thresholds.FIRST_TOKEN_P95_SECONDS, units.WARNING),),
             no_value="No streams",
+            width=8,
         ),
         heatmap(
             "Duration of attempts",
@@ -116,6 +121,7 @@ _LATENCY: Final = Row(
             histogram(catalogue.UPSTREAM_DURATION),
             OVERVIEW,
             no_value="No attempts",
+            width=8,
         ),
     ),
 )
@@ -132,6 +138,7 @@ _TOKENS: Final = Row(
             CALLERS,
             stacked=True,
             colours=_KIND_COLOURS,
+            width=8,
         ),
         timeseries(
             "Cache leverage",
@@ -150,6 +157,7 @@ _TOKENS: Final = Row(
             MODELS.by("model"),
             max_value=1,
             no_value="No tokens",
+            width=8,
         ),
         timeseries(
             "Spend per hour, by model",
@@ -159,6 +167,7 @@ _TOKENS: Final = Row(
             [Query(f"60 * {nonzero_per_minute(catalogue.COST_USD, by='model')}", "{{model}}")],
             MODELS.by("model"),
             stacked=True,
+            width=8,
         ),
         table(
             "Models in the time range",
@@ -196,6 +205,7 @@ _TOKENS: Final = Row(
             {"model": MODELS.by("model")},
             CALLERS,
             sort_by="Attempts",
+            widths={"model": 180},
             height=7,
         ),
     ),
@@ -217,6 +227,7 @@ _WORKFLOWS: Final = Row(
             stacked=True,
             colours={"ok": units.GOOD, "repaired": "yellow", "failed": units.FAILED, "invalid": units.WARNING},
             no_value="No workflows",
+            width=24,
         ),
     ),
 )

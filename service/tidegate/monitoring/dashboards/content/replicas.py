@@ -30,6 +30,7 @@ REPLICAS_ROW: Final = Row(
             LIMITER,
             names={0: ("follows", units.GOOD), 1: ("leads", units.NEUTRAL), 2: ("degraded", units.CRITICAL)},
             no_value=_NOT_SHARED,
+            width=8,
         ),
         timeseries(
             "Replicas and changes of the leader",
@@ -43,6 +44,7 @@ REPLICAS_ROW: Final = Row(
             ],
             LIMITER,
             no_value=_NOT_SHARED,
+            width=8,
         ),
         timeseries(
             "Answers of the store, p99",
@@ -52,6 +54,7 @@ REPLICAS_ROW: Final = Row(
             [Query(quantile(0.99, catalogue.STORE_LATENCY, by="instance"), _INSTANCE)],
             LIMITER,
             no_value=_NOT_SHARED,
+            width=8,
         ),
     ),
 )

@@ -206,7 +206,7 @@ _QUOTA: Final = Row(
             ],
             LIMITER.by("pool"),
             limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
-            width=24,
+            height=10,
             no_value="No limit is known, or the recording rules are not loaded",
         ),
     ),
