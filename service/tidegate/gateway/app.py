@@ -299,6 +299,9 @@ class Gateway:
         except TidegateError as error:
             forget_frames(error)
             outcome = _SETTLED  # the upstream broke off; returning without an end makes the server break off as well
+            if call.status is None and isinstance(error, UpstreamUnreachable):  # it was awaited whole
+                out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
+                await client_response.local(unreachable(error, call.request_id, out_of_time=out_of_time))
         finally:
             succeeded = False
             try:

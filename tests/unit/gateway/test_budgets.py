@@ -75,6 +75,14 @@ def test_the_cost_is_also_told_of_a_response_that_comes_in_parts() -> None:
     assert spent(rig) == [COST]
 
 
+def test_a_response_that_breaks_off_before_its_cost_is_known_is_an_error_of_the_api() -> None:
+    begun = Reply(200, [(b"content-type", b"application/json")], (b'{"id": ', unreachable(may_have_been_accepted=True)))
+    (answer,), _ = calls(begun, budgets=(rule(),))
+    assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.headers["x-tidegate-request-id"]
+
+
 def test_a_stream_is_charged_and_says_what_is_left_but_not_yet_its_cost() -> None:
     (answer,), rig = calls(stream(), budgets=(rule(),))
     assert "x-tidegate-cost-usd" not in answer.headers
