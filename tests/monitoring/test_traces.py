@@ -1,6 +1,7 @@
 """Whole traces, as they leave: a change of a name or attribute shows here as a diff."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,13 @@ def test_upstream_the_trace_goes_on_below_the_attempt() -> None:
 def test_upstream_nothing_is_told_unless_it_is_asked_for() -> None:
     _, _, transport = relayed([Reply()], headers={"traceparent": THEIRS, "baggage": "user=7"})
     assert not {b"traceparent", b"tracestate", b"baggage"} & {name for name, _ in transport.requests[0][0].headers}
+
+
+def test_no_attribute_is_empty_and_every_error_is_from_the_closed_set() -> None:
+    texts = [file.read_text() for file in expected("x").parent.glob("*.txt")]
+    named = {"connection", "timeout", "deadline", "broken", "abandoned", "_OTHER", "invalid", "refused", "truncated"}
+    assert len(texts) > 20
+    for text in texts:
+        assert not re.search(r" = (''|\(\)|None)$", text, re.MULTILINE)
+        for error_type in re.findall(r"error\.type = '(.*)'", text):
+            assert error_type in named | {*Cause} or re.fullmatch("[45][0-9]{2}", error_type), error_type
