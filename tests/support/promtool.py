@@ -1,13 +1,17 @@
 """Has promtool evaluate rules and expressions over given series."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from support.programs import output_of
 
 __all__ = ["Samples", "as_series", "check_values", "run_tests"]
+
+_LESS_GARBAGE_COLLECTION: Final = {"GOGC": "400"}
+"""Go's collector took a third of promtool's CPU time. With this it runs a quarter as often, and 150 MB suffice."""
 
 Samples = Sequence[tuple[str, float]]
 """The labels and the value of each result of an expression."""
@@ -29,7 +33,7 @@ def run_tests(
     test = {"rule_files": [str(path) for path in rules], "evaluation_interval": interval, "tests": tests}
     file = directory / "test.yml"
     file.write_text(json.dumps(test))  # JSON is YAML, and faster to write
-    output_of("promtool", "test", "rules", file, timeout=240)
+    output_of("promtool", "test", "rules", file, timeout=240, env={**os.environ, **_LESS_GARBAGE_COLLECTION})
 
 
 def check_values(

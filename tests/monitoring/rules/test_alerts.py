@@ -43,9 +43,9 @@ def links_of(alert: str, labels: dict[str, str], most: str = "") -> dict[str, st
 
 
 def promtool_test(
-    case: dict[str, Any], series: dict[str, str], at: str, expect: list[dict[str, Any]]
+    case: dict[str, Any], series: dict[str, str], at: str, expect: list[dict[str, Any]], silent_at: str = ""
 ) -> dict[str, Any]:
-    """One test as promtool reads it: what is firing under the alert's name at one moment."""
+    """One test as promtool reads it: what is firing under the alert's name at one moment, and nothing at another."""
     assert all(isinstance(values, str) for values in series.values()), "a bare 0x60 is a number to YAML: quote it"
     alerts = [
         {
@@ -60,7 +60,10 @@ def promtool_test(
     return {
         "interval": case.get("every", "1m"),
         "input_series": as_series(series),
-        "alert_rule_test": [{"eval_time": at, "alertname": case["alert"], "exp_alerts": alerts}],
+        "alert_rule_test": [
+            {"eval_time": at, "alertname": case["alert"], "exp_alerts": alerts},
+            *([{"eval_time": silent_at, "alertname": case["alert"], "exp_alerts": []}] if silent_at else []),
+        ],
     }
 
 
@@ -85,13 +88,11 @@ def rules_for(alert: str) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["alert"])
 def test_alert(case: dict[str, Any], tmp_path: Path) -> None:
     fault, at = case["fault"], case["at"]
-    tests = [promtool_test(case, fault, at, case["expect"])]
+    tests = [promtool_test(case, fault, at, case["expect"], case.get("recovered", ""))]
     tests += [promtool_test(case, fault | other, at, []) for other in case.get("below", ())]
-    if "recovered" in case:
-        tests.append(promtool_test(case, fault, case["recovered"], []))
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(rules_for(case["alert"])))
-    run_tests(tmp_path, tests, [rules], interval=case.get("every", "1m"))
+    run_tests(tmp_path, tests, [rules], interval=case.get("evaluated", case.get("every", "1m")))
 
 
 def test_every_alert_is_seen_firing_in_each_severity_and_not_firing() -> None:
