@@ -174,7 +174,7 @@ FIRING_ALERTS: Final[Panel] = table(
     LIMITER,
     sort_by="Severity",
     descending=False,  # alphabetical order puts critical first
-    widths={"severity": 90, "who": 90, "about": 260, "pool": 110, "alertname": 270, "For": 80},
+    widths={"severity": 90, "who": 90, "about": 310, "pool": 110, "alertname": 270, "For": 80},
     words={
         "severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL},
     },
