@@ -27,8 +27,9 @@ __all__ = [
 NGINX: Final = "nginx"
 BARE: Final = "bare relay"
 OURS: Final = "tidegate"
+"""Tidegate that saves its state in a folder, without a ledger."""
 WITH_LEDGER: Final = "with ledger"
-"""Tidegate that keeps usage and the owners of objects in SQLite, and holds a budget that is never reached."""
+"""The same that also keeps usage and the owners of objects in SQLite, and holds a budget that is never reached."""
 LITELLM: Final = "litellm"
 DIRECT: Final = "no relay"
 
@@ -103,16 +104,20 @@ def _bare(_directory: Path, port: int, upstream_port: int) -> Command:
 
 
 def _tidegate(_directory: Path, port: int, upstream_port: int) -> Command:
-    upstream = f"http://127.0.0.1:{upstream_port}"  # also receives the spans: it responds to everything
-    variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": upstream, **_TRACES}
-    variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = upstream
-    return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
+    command = _with_state(port, upstream_port)
+    return Command(command.arguments, {**command.environment, "TIDEGATE_LEDGER": "off"})
 
 
 def _with_ledger(directory: Path, port: int, upstream_port: int) -> Command:
     (directory / "tidegate.toml").write_text(_BUDGET)
-    command = _tidegate(directory, port, upstream_port)
-    return Command(command.arguments, {**command.environment, "TIDEGATE_STATE_DIR": "state"})
+    return _with_state(port, upstream_port)
+
+
+def _with_state(port: int, upstream_port: int) -> Command:
+    upstream = f"http://127.0.0.1:{upstream_port}"  # also receives the spans: it responds to everything
+    variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": upstream, **_TRACES}
+    variables |= {"OTEL_EXPORTER_OTLP_ENDPOINT": upstream, "TIDEGATE_STATE_DIR": "state"}
+    return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
 
 
 def _litellm(directory: Path, port: int, upstream_port: int) -> Command:

@@ -80,7 +80,7 @@ class Budgets:
         self.events: list[BudgetReached] = []
         self._freed = freed
         self._meters: dict[str, Meter] = {}  # by name
-        self._by_spender: dict[Spender, tuple[Budget, ...]] = {}  # a cache
+        self._by_spender: dict[tuple[str, str, str], tuple[Budget, ...]] = {}  # a cache
         self._open: dict[str, _Reservation] = {}  # by lease id
 
     def dump(self) -> BudgetsState:
@@ -139,7 +139,7 @@ class Budgets:
         if not self._meters or (demand.spending == NOTHING_SPENT and not demand.is_priced_later):
             return demand
         spending = _LEAST if demand.is_priced_later else demand.spending
-        for budget in self._for(demand.spender):
+        for budget in self._of(demand):
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(spending):
                 self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= _LOW_PERCENT else REFUSED)
@@ -156,7 +156,7 @@ class Budgets:
         if not self._meters or demand.spending == NOTHING_SPENT:
             return None
         blocking = None
-        for budget in self._for(demand.spender):
+        for budget in self._of(demand):
             if budget.meter.refuses:
                 if not budget.has(demand.spending):
                     return None
@@ -168,7 +168,7 @@ class Budgets:
         """Whether a demand is neither refused nor has to wait for calls in progress."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return True
-        for budget in self._for(demand.spender):
+        for budget in self._of(demand):
             if budget.meter.refuses and not budget.has(demand.spending, beside_reserved=True):
                 return False
         return True
@@ -177,8 +177,7 @@ class Budgets:
         """Reserves what a call will probably cost, as it begins."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return
-        spender = demand.spender
-        reservation = self._open[lease_id] = _Reservation(spender, demand.spending, self._for(spender))
+        reservation = self._open[lease_id] = _Reservation(demand.spender, demand.spending, self._of(demand))
         reservation.change(+1)
 
     def grow(self, lease_id: str, spending: Spending) -> None:
@@ -207,8 +206,8 @@ class Budgets:
             if self._meters and spending != NOTHING_SPENT:
                 self.spend(demand.spender, spending)
             return spending
-        reservation.change(-1)
         for budget in reservation.budgets:
+            budget.reserved -= reservation.spending[budget.meter.unit]
             if budget.skipped_in:
                 self._free(budget)
             self._count(budget, spending)
@@ -253,6 +252,12 @@ class Budgets:
         found = self._by_spender.get(spender)
         return self._find(spender) if found is None else found
 
+    def _of(self, demand: Demand) -> tuple[Budget, ...]:
+        """The budgets that count a demand."""
+        caller = demand.caller
+        found = self._by_spender.get((caller.label, caller.team, demand.session))  # cheaper to make than a `Spender`
+        return self._find(demand.spender) if found is None else found
+
     def _find(self, spender: Spender) -> tuple[Budget, ...]:
         found = []
         for meter in self._meters.values():
@@ -285,10 +290,11 @@ class Budgets:
         budget.spent += spending[meter.unit]
         meter.touch(budget)
         percent = _percent(budget)
-        if percent >= 100:
-            self._tell(budget, 100, LOW | REFUSED | USED_UP)
-        elif percent >= _LOW_PERCENT:
-            self._tell(budget, _LOW_PERCENT, LOW)
+        if percent >= _LOW_PERCENT:
+            if percent >= 100:
+                self._tell(budget, 100, LOW | REFUSED | USED_UP)
+            else:
+                self._tell(budget, _LOW_PERCENT, LOW)
 
     def _tell(self, budget: Budget, percent: int, bits: int) -> None:
         """Reports a threshold, unless all of its bits were told before in this period."""

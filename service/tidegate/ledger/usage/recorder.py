@@ -14,7 +14,7 @@ from tidegate.core.claude.rate_limit_groups import (
     undated,
 )
 from tidegate.core.domain.budget import NOTHING_SPENT, Spender, Spending
-from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.events import AttemptFinished, BatchResultsRead, Event, LeaseEnded, RequestFinished
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.usage import Usage
@@ -28,6 +28,7 @@ from tidegate.ledger.usage.sums import (
     SessionKey,
     SessionSums,
     SpendingKey,
+    SpendingSums,
     Sums,
     UsageKey,
 )
@@ -44,6 +45,8 @@ _CALLS: Final = ("/v1/", "/api/workflows/")
 """Routes whose calls are counted."""
 _BATCH_POOL: Final = endpoint_pool("POST", "/v1/messages/batches")
 """Usage of batches counts in this pool: it does not use the limits of the Messages pools."""
+_PRIORITIES: Final = tuple(priority.value for priority in Priority)
+"""By `Caller.rank`."""
 _FAILED: Final = frozenset({"rate_limited", "upstream_error", "deadline"})
 
 
@@ -71,7 +74,7 @@ class UsageRecorder:
         self._lock = threading.Lock()
         self._sums: dict[UsageKey, Sums] = {}
         self._sessions: dict[SessionKey, SessionSums] = {}
-        self._spending: dict[SpendingKey, Spending] = {}
+        self._spending: dict[SpendingKey, SpendingSums] = {}
         self._since_ns = 0
         self._taken: Pending | None = None
         self._answered: set[str] = set()
@@ -114,21 +117,25 @@ class UsageRecorder:
     def spend(self, spender: Spender, spending: Spending) -> None:
         """Records what was spent now."""
         caller, team, session = spender
+        self._spend(caller, team, session, spending)
+
+    def _lease_ended(self, event: LeaseEnded) -> None:
+        if event.spending != NOTHING_SPENT:
+            self._spend(event.caller.label, event.caller.team, event.session, event.spending)
+
+    def _spend(self, caller: str, team: str, session: str, spending: Spending) -> None:
+        micro_usd, tokens = spending
         slot = int(self._clock.wall_seconds() + self.ahead_seconds) // SLOT_SECONDS * SLOT_SECONDS
         key = (slot, team, caller, session if self.keeps_sessions else "")
         with self._lock:
             before = self._spending.get(key)
-            if before is None:
-                if len(self._spending) >= self._max_keys:
-                    self.lost += 1
-                    return
+            if before is not None:
+                self._spending[key] = (before[0] + micro_usd, before[1] + tokens)
+            elif len(self._spending) < self._max_keys:
                 self._note_first()
-                before = NOTHING_SPENT
-            self._spending[key] = Spending(before[0] + spending[0], before[1] + spending[1])
-
-    def _lease_ended(self, event: LeaseEnded) -> None:
-        if event.spending != NOTHING_SPENT:
-            self.spend(Spender(event.caller.label, event.caller.team, event.session), event.spending)
+                self._spending[key] = (micro_usd, tokens)
+            else:
+                self.lost += 1
 
     def _note_first(self) -> None:
         if not self._sums and not self._spending:
@@ -202,7 +209,7 @@ class UsageRecorder:
         elif not model and pool != DEFAULT_POOL and pool not in ENDPOINT_POOLS:
             pool = OTHER_ENDPOINTS if is_endpoint_pool(pool) else pool and _OTHER
         hour = int(now) // HOUR_SECONDS * HOUR_SECONDS
-        key = (hour, caller.team, caller.label, model, pool, caller.priority.value)
+        key = (hour, caller.team, caller.label, model, pool, _PRIORITIES[caller.rank])
         sums = self._sums.get(key)
         if sums is None:
             if len(self._sums) >= self._max_keys:

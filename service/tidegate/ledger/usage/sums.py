@@ -4,8 +4,6 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from tidegate.core.domain.budget import Spending
-
 __all__ = [
     "SLOT_SECONDS",
     "WAIT_BOUNDS_SECONDS",
@@ -13,6 +11,7 @@ __all__ = [
     "SessionKey",
     "SessionSums",
     "SpendingKey",
+    "SpendingSums",
     "Sums",
     "UsageKey",
 ]
@@ -25,6 +24,9 @@ SLOT_SECONDS: Final = 900
 
 SpendingKey = tuple[int, str, str, str]
 """Beginning of the quarter of an hour, in seconds since 1970-01-01 UTC; team, caller and session."""
+
+SpendingSums = tuple[int, int]
+"""The sums of the fields of `Spending`."""
 
 UsageKey = tuple[int, str, str, str, str, str]
 """Beginning of the hour, in seconds since 1970-01-01 UTC; team, caller, model, pool and priority."""
@@ -79,4 +81,4 @@ class Pending(Struct, frozen=True):
     sums: dict[UsageKey, Sums]
     sessions: dict[SessionKey, SessionSums]
     since_ns: int
-    spending: dict[SpendingKey, Spending] = {}
+    spending: dict[SpendingKey, SpendingSums] = {}
