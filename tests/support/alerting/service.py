@@ -69,6 +69,8 @@ def a_process_without_a_processor(stack: Stack) -> None:
 @fault("TidegateLeaseLeak warning", clock_ahead=True)
 def a_lease_that_does_not_end(stack: Stack) -> None:
     stack.call()
+    # The lease of this call may be in the latest scrape.
+    stack.wait_for(lambda: not stack.query("tidegate_oldest_lease_seconds"), "no lease")
     stack.fault("slow_stream", delay_seconds=3600)
     with ThreadPoolExecutor(1) as forgotten:
         forgotten.submit(stack.call, timeout_seconds=86_400)
