@@ -258,6 +258,7 @@ def test_a_budget_that_was_refused_once_reports_again_when_it_is_used_up() -> No
     budgets.judge(demand(1_001))
     budgets.spend(Spender("ann", "search"), Spending(990))
     budgets.judge(demand(11))
+    budgets.spend(Spender("ann", "search"), Spending(1))
     assert [(each.percent, each.budget.spent) for each in budgets.events] == [(100, 0), (80, 990), (100, 990)]
 
 

@@ -69,6 +69,15 @@ def test_a_snapshot_tells_a_callers_own_limit_from_those_of_the_pool() -> None:
     assert (pool.snapshot(0).waiting, pool.snapshot(0).binding) == (1, "caller_limit")
 
 
+def test_a_snapshot_passes_over_those_that_wait_for_their_callers_own_limit() -> None:
+    pool = Pool("p", A_SECOND_EACH, 0)
+    limited = Caller("ann", limits=CallerLimits(max_concurrent=1))
+    pool.reserve("a", demand(limited), 0)
+    pool.reserve("b", demand(limited), 0)
+    pool.reserve("c", demand(Caller("bob")), 0)
+    assert pool.snapshot(0).binding == "requests"
+
+
 def test_a_head_whose_caller_has_used_up_its_limit_in_another_pool_waits_for_that() -> None:
     accounts, limited = Accounts(), Caller("ann", limits=CallerLimits(requests_per_minute=1))
     frozen, other = Pool("p", A_SECOND_EACH, 0, accounts), Pool("q", PoolSettings({}, None), 0, accounts)
