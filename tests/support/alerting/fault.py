@@ -51,7 +51,7 @@ class Fault:
         setup: Arguments of `stack`.
         allows: Names of alerts that may fire besides, and why. Others, except `ANYWHERE`, must stay silent.
         within_seconds: The time in which Prometheus must fire each alert, by the short rules.
-            Their ranges are 60 times shorter, and they wait (`for`) for 3 s at most: a second stands for a minute of
+            Their ranges are 60 times shorter, and they wait (`for`) for 5 s at most: a second stands for a minute of
             the shipped rules, which need the `for` of the alert, a scrape and an evaluation besides. The margin is for
             slow machines.
     """

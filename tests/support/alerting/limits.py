@@ -8,8 +8,10 @@ from support.alerting.stack import CALLERS, POOL, Stack
 
 _MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "9000000")
 
+_REDUCED = dict.fromkeys(("TidegateAdaptiveRateLow", "TidegateLimitFell"), "429s reduce the rate.")
 
-@fault("TidegateRateLimitSpike warning", allows={**WAITS, "TidegateAdaptiveRateLow": "429s reduce the rate."})
+
+@fault("TidegateRateLimitSpike warning", allows=WAITS | _REDUCED)
 def spike_of_429s(stack: Stack) -> None:
     stack.call()
     with stack.load({"timeout_seconds": 5}, workers=8):
@@ -49,7 +51,7 @@ def long_queue_wait(stack: Stack) -> None:
 @fault(
     "TidegateAdaptiveRateLow warning",
     variables={"CLAUDE_RATE_LIMIT_DELAY": "0", "MAX_RATE_LIMIT_DELAY": "0"},
-    allows={**WAITS, "TidegateRateLimitSpike": "The cut is made by 429s."},
+    allows={**WAITS, **_REDUCED, "TidegateRateLimitSpike": "The cut is made by 429s."},
 )
 def adaptive_rate_cut(stack: Stack) -> None:
     generation: dict[str, Any] = {"path": "/api/workflows/generate", "body": {"prompt": "Every hour, fetch the news"}}

@@ -41,7 +41,7 @@ def rule_files(installation: Installation) -> dict[str, str]:
 def shortened(document: Mapping[str, Any]) -> dict[str, Any]:
     """Divides ranges by 60 (to 4 to 30 s) and `for` periods by 300 (to at most 2 s).
 
-    Alerts on scrapes wait for 3 s: on a busy machine, single scrapes take longer than their second.
+    Alerts on scrapes wait for 5 s: on a busy machine, scrapes take longer than their second, and so does a restart.
     """
     return {"groups": [group | {"rules": [_shorter(rule) for rule in group["rules"]]} for group in document["groups"]]}
 
@@ -55,7 +55,7 @@ def _document(groups: tuple[Group, ...], installation: Installation) -> dict[str
 def _shorter(rule: Mapping[str, Any]) -> dict[str, Any]:
     periods = {name: f"{min(2, _seconds(rule[name]) // 300)}s" for name in _PERIODS if name in rule}
     if "for" in periods and _OF_SCRAPES in rule["expr"]:
-        periods["for"] = "3s"
+        periods["for"] = "5s"
     return {**rule, "expr": _RANGE.sub(_shorter_range, rule["expr"]), **periods}
 
 
