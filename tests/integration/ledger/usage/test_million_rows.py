@@ -23,8 +23,9 @@ ROWS = 1_000_000
 KEYS = 104
 """Rows of an hour, so that they are of 400 days: 35 callers with three models each."""
 PROMISED_SECONDS = 0.3
-BUSY_SECONDS = 0.7
-"""How much later than promised a busy machine may be."""
+"""Of CPU time in this process."""
+BUSY_SECONDS = 5.0
+"""Of wall time, on a busy machine. Hours that are not added up into days take longer."""
 
 NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows - 1)"
 NAMES = """
@@ -62,7 +63,7 @@ def test_the_page_takes_less_than_a_third_of_a_second(url: str) -> None:
             times.append((time.process_time() - cpu, time.perf_counter() - wall))
         took[query] = min(times)
     assert all(cpu < PROMISED_SECONDS for cpu, _ in took.values()), took
-    assert all(wall < PROMISED_SECONDS + BUSY_SECONDS for _, wall in took.values()), took
+    assert all(wall < BUSY_SECONDS for _, wall in took.values()), took
     database.close()
 
 
