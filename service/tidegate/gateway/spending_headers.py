@@ -11,8 +11,6 @@ from tidegate.core.pricing.price_list import MICRO_USD
 __all__ = ["budget_header", "cost_header", "wants"]
 
 _REPORT: Final = TIDEGATE_REPORT.encode()
-_LITTLE_LEFT: Final = 0.2
-"""From this share of a budget on, every response says what is left."""
 
 
 def wants(fields: Fields, what: bytes) -> bool:
@@ -33,9 +31,7 @@ def budget_header(budgets: Iterable[BudgetSnapshot], *, all_budgets: bool) -> tu
     those of which a fifth or less is left.
     """
     parts = [
-        f"{each.rule.name};{each.rule.unit.value}={_amount(each)}"
-        for each in budgets
-        if all_budgets or each.remaining_ratio <= _LITTLE_LEFT
+        f"{each.rule.name};{each.rule.unit.value}={_amount(each)}" for each in budgets if all_budgets or each.is_low
     ]
     return (TIDEGATE_BUDGET_REMAINING.encode(), ", ".join(parts).encode()) if parts else None
 

@@ -18,7 +18,7 @@ from tidegate.core.domain.budget import (
 )
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
-from tidegate.core.domain.demand import Demand, Outcome, Refused
+from tidegate.core.domain.demand import FREE_OUTCOMES, Demand, Outcome, Refused
 from tidegate.core.domain.events import BudgetReached
 
 __all__ = ["Budgets", "BudgetsState"]
@@ -30,7 +30,6 @@ _LOW_PERCENT: Final = 80
 """The share of the limit that is reported before all of it."""
 _LEAST: Final = Spending(1, 1)
 """A call that is priced later costs at least this."""
-_NOT_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
 class BudgetsState(Struct, frozen=True, array_like=True):
@@ -72,16 +71,16 @@ class Budgets:
 
     __slots__ = ("_by_spender", "_freed", "_meters", "_open", "events")
 
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self._meters)
-
     def __init__(self, freed: dict[str, None]) -> None:
         self.events: list[BudgetReached] = []
         self._freed = freed
         self._meters: dict[str, Meter] = {}  # by name
         self._by_spender: dict[tuple[str, str, str], tuple[Budget, ...]] = {}  # a cache
         self._open: dict[str, _Reservation] = {}  # by lease id
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._meters)
 
     def dump(self) -> BudgetsState:
         """The state with all reservations, for `restore`."""
@@ -198,7 +197,7 @@ class Budgets:
         `spending` None: it is unknown. Then nothing was spent, or what was reserved, as the outcome says.
         """
         reservation = self._open.pop(lease_id, None)
-        if outcome in _NOT_SPENT:
+        if outcome in FREE_OUTCOMES:
             spending = NOTHING_SPENT
         elif spending is None:
             spending = demand.spending if reservation is None else reservation.spending

@@ -172,6 +172,11 @@ class BudgetSnapshot(Struct, frozen=True, gc=False, array_like=True):
         """The same as a share of the limit."""
         return self.remaining / self.rule.limit
 
+    @property
+    def is_low(self) -> bool:
+        """Whether a fifth of the limit or less remains."""
+        return self.remaining * 5 <= self.rule.limit
+
     def is_of(self, spender: Spender) -> bool:
         """Whether calls of this spender count."""
         rule = self.rule

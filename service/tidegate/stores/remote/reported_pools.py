@@ -16,7 +16,6 @@ from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = ["ReportedPools"]
 
-_LITTLE_LEFT: Final = 0.2
 _MOST_LEARNED: Final = 1_000
 """So many answers are counted before they are reported."""
 
@@ -92,7 +91,7 @@ class ReportedPools:
 
     def is_budget_low(self, spender: Spender) -> bool:
         """As `Store.is_budget_low`, by the leader's last report."""
-        return any(each.remaining_ratio <= _LITTLE_LEFT and each.is_of(spender) for each in self._budgets)
+        return any(each.is_low and each.is_of(spender) for each in self._budgets)
 
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """As `Store.budgets_now`, by the leader's last report."""
