@@ -131,3 +131,4 @@ class Ledger:
         self.pause_cache.refresh()
         self.audit.write()
         self.ownership.flush()
+        self.ownership.forget_expired()

@@ -16,7 +16,7 @@ from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.ports.ownership import Owner
 from tidegate.ledger.access.worker_threads import WorkerThreads
 from tidegate.ledger.database import Database
-from tidegate.ledger.tables import objects
+from tidegate.ledger.tables import DAY_SECONDS, objects
 
 __all__ = ["ObjectOwners"]
 
@@ -32,6 +32,12 @@ _MAX_KNOWN: Final = 50_000
 _MAX_UNWRITTEN: Final = 20_000
 _AT_ONCE: Final = 500
 """Ids in one statement. SQLite allows 32,766 parameters, and older versions 999."""
+
+_EXPIRING: Final = "container_"
+"""How ids of containers begin. They are the only objects that expire: each response that names one says when (Python
+SDK 2.13.0, `types/container.py`). A batch is shown for ever, only its results expire."""
+_KEEP_EXPIRING_SECONDS: Final = 400 * DAY_SECONDS
+"""Much longer than the month that a container lives at most."""
 
 
 class ObjectOwners:
@@ -52,6 +58,7 @@ class ObjectOwners:
         self._unwritten: dict[str, Owner] = {}
         self._lock = threading.Lock()  # of both; never held while the database is asked
         self._threads = WorkerThreads(_THREADS, "ownership")
+        self._cleared_day = 0
 
     async def owners(self, ids: Collection[str]) -> Mapping[str, Owner]:
         """As `Ownership.owners`."""
@@ -112,6 +119,22 @@ class ObjectOwners:
             for each in unwritten:
                 self._unwritten.pop(each, None)
         self._remember(written)
+
+    def forget_expired(self) -> None:
+        """Deletes the owners of containers over 400 days after they were created, at the first call of each day.
+
+        Raises:
+            LedgerUnavailable: the database does not answer; the next call tries again.
+        """
+        now = int(self._wall_seconds())
+        if now // DAY_SECONDS == self._cleared_day:
+            return
+        old = objects.c.id.startswith(_EXPIRING, autoescape=True) & (
+            objects.c.created_at < now - _KEEP_EXPIRING_SECONDS
+        )
+        with self._database.begin() as connection:
+            connection.execute(delete(objects).where(old))
+        self._cleared_day = now // DAY_SECONDS
 
     def close(self) -> None:
         """Ends the threads, without waiting for those that wait for the database."""

@@ -89,6 +89,29 @@ def test_a_deleted_object_is_forgotten(owners: ObjectOwners, other: ObjectOwners
     asyncio.run(steps())
 
 
+def test_owners_of_containers_are_forgotten_long_after_these_have_expired(database: Database) -> None:
+    now, ids = 1_000_000.0, ("container_old", "containers_old", "file_old", "msgbatch_old")
+
+    def remembered() -> set[str]:
+        process = ObjectOwners(database, lambda: now)
+        process.forget_expired()
+        found = asyncio.run(process.owners([*ids, "container_new"]))
+        process.close()
+        return set(found)
+
+    creator = ObjectOwners(database, lambda: now)
+    asyncio.run(creator.record(ids, ANN))
+    now += 86_400
+    asyncio.run(creator.record(["container_new"], ANN))
+    now += 399 * 86_400
+    assert remembered() == {*ids, "container_new"}
+    creator.forget_expired()
+    now += 1
+    assert remembered() == {*ids[1:], "container_new"}
+    asyncio.run(creator.forget("container_new"))
+    creator.close()
+
+
 def test_many_ids_are_asked_at_once(owners: ObjectOwners, other: ObjectOwners) -> None:
     async def steps() -> None:
         ids = [f"x_{number}" for number in range(1_200)]
