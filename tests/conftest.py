@@ -1,12 +1,14 @@
-"""Settings for all tests: hypothesis profiles, what coverage measures, and that no task outlives its event loop."""
+"""Settings for all tests: hypothesis profiles, what coverage measures, and that no task or log level is left behind."""
 
 import asyncio
 import asyncio.runners
 import gc
 import importlib
 import inspect
+import logging
 import pkgutil
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import pytest
@@ -96,6 +98,20 @@ def _left_behind(task: asyncio.Task[object]) -> bool:
     return not (closes_a_dropped_generator or accepts_a_connection)
 
 
+@contextmanager
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a command that is run inside of a test does to `logging`."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    levels = {name: logging.getLogger(name).level for name in (None, "tidegate", "services")}
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call() -> Generator[None, object, object]:
     """Fail a test that leaves a task running, which `asyncio.run` would cancel silently."""
@@ -106,7 +122,7 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
         left_behind.extend(repr(task) for task in asyncio.all_tasks(loop) if _left_behind(task))
         cancel_all_tasks(loop)
 
-    with patch.object(asyncio.runners, "_cancel_all_tasks", note_and_cancel):
+    with patch.object(asyncio.runners, "_cancel_all_tasks", note_and_cancel), _logging_as_before():
         result = yield
     assert not left_behind, "tasks were still running when their event loop ended:\n" + "\n".join(left_behind)
     return result

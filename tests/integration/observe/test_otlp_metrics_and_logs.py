@@ -3,7 +3,6 @@
 import asyncio
 import io
 import logging
-from collections.abc import Iterator
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -24,16 +23,6 @@ IDS = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203
 CALL = RequestFinished(
     "/v1/messages", "sonnet-5-5", DEFAULT_CALLER, "ok", 5_000_000, status=200, attempts=1, exemplar=IDS
 )
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Leaves `logging` as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def variables_for(monkeypatch: pytest.MonkeyPatch, signal: str, protocol: Protocol, url: str) -> dict[str, str]:

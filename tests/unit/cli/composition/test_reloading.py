@@ -103,14 +103,6 @@ async def running(source: Source, log: RequestLog) -> AsyncIterator[Services]:
         yield parts
 
 
-@pytest.fixture(autouse=True)
-def _restore_globals() -> Any:
-    levels = {name: logging.getLogger(name).level for name in ("tidegate", "services")}
-    yield
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
-
 @pytest.fixture
 def log() -> RequestLog:
     return RequestLog(io.StringIO(), str)
