@@ -144,9 +144,10 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", pool="p", window="1h")
             [
                 alert("TidegateRateLimitSpike", "warning", pool="p"),
                 alert("TidegatePoolFrozen", "warning", pool="p"),
+                alert("TidegateQuotaRunsOut", "warning", pool="p", dimension="requests"),
                 alert("TidegateAdaptiveRateLow", "warning", pool="q"),
             ],
-            {"TidegatePoolFrozen warning"},
+            {"TidegatePoolFrozen warning", "TidegateQuotaRunsOut warning"},
             id="429s",
         ),
         pytest.param(
