@@ -131,6 +131,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
                 "ADMIN_KEY": ADMIN_KEY,
                 "JOB": "tidegate",
                 "POOL": "sonnet-5-5",
+                "DIMENSION": "input_tokens",
+                "LIMIT": "400000",
                 "CURL_HOME": str(directory),
             }
 
