@@ -106,6 +106,7 @@ _ROWS: Final = (
     Query(
         _worst(
             f"2 * (1 - min({_UP}))",
+            f"2 * absent({select(catalogue.BUILD_INFO)})",
             f"max({_STARTS} >=bool {thresholds.RESTARTS})",
             _above(quantile(0.99, catalogue.OVERHEAD), thresholds.OVERHEAD_P99_SECONDS),
             _above(quantile(0.99, catalogue.EVENT_LOOP_LAG), thresholds.LOOP_LAG_P99_SECONDS),
@@ -135,13 +136,13 @@ HEALTH: Final[Panel] = states(
     "Health",
     "Green is good. Each row turns orange and red at the thresholds of the alerts, minutes before they fire. The first"
     " word says whose fault it is. Our key: see the Claude Console. Claude: see Models and upstream, and"
-    " status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow replica; upkeep is a"
-    " refused reload, an unreadable state, or a key that expires soon.",
+    " status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow replica,"
+    " or no metrics; upkeep is a refused reload, an unreadable state, or a key that expires soon.",
     _ROWS,
     MODELS,
     names=_STATES,
     width=12,
     height=10,
-    no_value="No traffic",
+    no_value="No data",
 )
 """One row for each way in which calls fail."""

@@ -36,23 +36,29 @@ def _calls_with(outcome: str) -> str:
 
 
 _NOW: Final = Row(
-    "Is it us, Claude, or one caller?",
+    "Is it us, Claude, our key, or one caller?",
     (
         FIRING_ALERTS,
         HEALTH,
         table(
             "Callers, by unsuccessful calls",
             "The callers with most calls in the time range, those with most unsuccessful ones first. If one caller"
-            " alone has them, it is the caller: click it. If all do, see Who above. A large share with refusals is a"
-            " flood. `other` is all callers without a configured name.",
+            " alone has them, it is the caller: click it. If all do, see Who above. A large share of calls with"
+            " refusals is a flood. `other` is all callers without a configured name.",
             {"caller": "Caller"},
             [
                 Column("Unsuccessful", _calls_with("!=ok"), units.EXACT_COUNT, decimals=0),
                 Column("Refused", _calls_with("refused"), units.EXACT_COUNT, decimals=0),
                 Column("Failed", _calls_with("=~upstream_error|rate_limited"), units.EXACT_COUNT, decimals=0),
+                Column(
+                    "Invalid, given up",
+                    _calls_with("=~client_error|abandoned"),
+                    units.EXACT_COUNT,
+                    decimals=0,
+                ),
                 Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
                 Column(
-                    "Share",
+                    "Share of calls",
                     f"{_BY_CALLER} / scalar({increase(catalogue.REQUESTS)})",
                     units.SHARE,
                     decimals=0,
@@ -83,7 +89,7 @@ _NOW: Final = Row(
             Query(availability(rate)),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
-            no_value="None to count",
+            no_value="No calls",
             decimals=1,
         ),
         stat(
@@ -98,12 +104,13 @@ _NOW: Final = Row(
         ),
         stat(
             "Refused calls",
-            "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
+            "Share of calls refused by Tidegate in the last minutes; the table counts the whole time range. Zero is"
+            " good; otherwise see the causes below.",
             units.SHARE,
             Query(REFUSED_SHARE),
             LIMITER,
             steps=levels.REFUSED,
-            no_value="No traffic",
+            no_value="No data",
             decimals=1,
         ),
         stat(
@@ -241,4 +248,6 @@ _SATURATION: Final = Row(
     ),
 )
 
-OVERVIEW_BOARD: Final = Board(OVERVIEW, "Is it us, Claude, or one caller?", (_NOW, _COURSE, _SATURATION, REPLICAS_ROW))
+OVERVIEW_BOARD: Final = Board(
+    OVERVIEW, "Is it us, Claude, our key, or one caller?", (_NOW, _COURSE, _SATURATION, REPLICAS_ROW)
+)
