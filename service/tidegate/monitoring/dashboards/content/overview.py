@@ -44,14 +44,15 @@ _NOW: Final = Row(
             "Callers, by unsuccessful calls",
             "The callers with most calls in the time range, those with most unsuccessful ones first. If one caller"
             " alone has them, it is the caller: click it. If all do, see Who above. A large share of calls with"
-            " refusals is a flood. `other` is all callers without a configured name.",
+            " refusals is a flood. The column Other has invalid calls and those that were given up. The caller"
+            " `other` is all callers without a name of their own.",
             {"caller": "Caller"},
             [
                 Column("Unsuccessful", _calls_with("!=ok"), units.EXACT_COUNT, decimals=0),
                 Column("Refused", _calls_with("refused"), units.EXACT_COUNT, decimals=0),
                 Column("Failed", _calls_with("=~upstream_error|rate_limited"), units.EXACT_COUNT, decimals=0),
                 Column(
-                    "Invalid, given up",
+                    "Other",
                     _calls_with("=~client_error|abandoned"),
                     units.EXACT_COUNT,
                     decimals=0,
@@ -71,7 +72,7 @@ _NOW: Final = Row(
             only=f"({BUSIEST_CALLERS} > 0)",
             width=12,
             height=10,
-            no_value="No calls",
+            no_value="No data",
         ),
         stat(
             "Calls",
@@ -89,7 +90,7 @@ _NOW: Final = Row(
             Query(availability(rate)),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
-            no_value="No calls",
+            no_value="No data",
             decimals=1,
         ),
         stat(
@@ -100,7 +101,7 @@ _NOW: Final = Row(
             Query(WAIT_P95),
             LIMITER,
             steps=levels.QUEUE_WAIT,
-            no_value="None admitted",
+            no_value="No data",
         ),
         stat(
             "Refused calls",
@@ -121,7 +122,7 @@ _NOW: Final = Row(
             Query(FAILED_SHARE),
             MODELS,
             steps=levels.rising(thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
-            no_value="No attempts",
+            no_value="No data",
             decimals=1,
         ),
         stat(
@@ -132,7 +133,7 @@ _NOW: Final = Row(
             Query(f"3600 * {rate(catalogue.COST_USD)}"),
             CALLERS,
             steps=levels.rising(thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR),
-            no_value="No calls",
+            no_value="No data",
             decimals=2,
         ),
     ),
