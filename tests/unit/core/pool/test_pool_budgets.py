@@ -58,7 +58,9 @@ def test_a_failed_request_that_returns_is_refused_as_well(pool: Pool) -> None:
 
 def test_a_call_waits_for_the_reservations_of_others_while_another_caller_goes(pool: Pool, accounts: Accounts) -> None:
     assert pool.reserve("r-1", demand(700), 0) is GRANTED
-    assert pool.reserve("r-2", demand(400), 0) == Wait(0, "budget")
+    waits = pool.reserve("r-2", demand(400), 0)
+    assert isinstance(waits, Wait)
+    assert (waits.predicted_ns, waits.binding) == (0, "budget")
     assert pool.queue.left("r-2", 0).binding == "budget"  # type: ignore[union-attr]
     assert pool.snapshot(0).binding == "budget"
     assert pool.reserve("r-3", demand(200, BOB), 0) is GRANTED
