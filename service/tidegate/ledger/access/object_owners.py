@@ -34,7 +34,7 @@ _AT_ONCE: Final = 500
 """Ids in one statement. SQLite allows 32,766 parameters, and older versions 999."""
 
 _EXPIRING: Final = "container_"
-"""How ids of containers begin. They are the only objects that expire: each response that names one says when (Python
+"""The prefix of ids of containers. Only these objects expire: each response that names one says when (Python
 SDK 2.13.0, `types/container.py`). A batch is shown for ever, only its results expire."""
 _KEEP_EXPIRING_SECONDS: Final = 400 * DAY_SECONDS
 """Much longer than the month that a container lives at most."""

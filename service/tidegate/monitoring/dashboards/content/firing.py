@@ -54,7 +54,7 @@ _ORIGINS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (_CLAUDE, ("RateLimitSpike", "PoolFrozen", "AdaptiveRateLow", "LimitFell")),
     (_US, ("",)),
 )
-"""Who is the origin of a fault, by regular expressions of its alert, the cause of refusals, and the explanation.
+"""The origin of a fault, by regular expressions of its alert, the cause of refusals, and the explanation.
 
 The first that fits counts.
 """
@@ -146,7 +146,7 @@ _OF_BURNS: Final = {
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    """What happens, by alert, severity and cause."""
+    """Sentences on what happens, by alert, severity and cause."""
     for group in alert_groups(Installation()):
         for alert in group.rules:
             if isinstance(alert, Alert) and alert.name != "Watchdog":
