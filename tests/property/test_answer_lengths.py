@@ -13,7 +13,7 @@ from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.leases.answer_lengths import AnswerLengths, LengthDistribution
+from tidegate.core.leases.answer_lengths import AnswerLengths, LengthDistribution, relative_age
 from tidegate.core.leases.open_leases import OpenLease
 from tidegate.core.leases.output_ahead import OutputAhead
 
@@ -34,7 +34,8 @@ class Seen:
 
 
 def bin_of(seconds: float, estimate: int) -> int:
-    return bisect_right(EDGES, seconds * 64 / estimate)
+    """Its age is rounded as in the tested code: an answer can be exactly at the edge of a bin."""
+    return bisect_right(EDGES, relative_age(round(seconds * S), estimate))
 
 
 def counted(history: list[Seen]) -> list[tuple[float, Seen]]:
@@ -57,18 +58,19 @@ def distribution(kept: list[tuple[float, Seen]]) -> LengthDistribution | None:
         return None
     ages, lengths, shares = [], [], []
     reached = 1.0
+    bins = [(weight, bin_of(seen.from_s, seen.estimate), bin_of(seen.to_s, seen.estimate)) for weight, seen in kept]
     for index in range(26):
         own = [
             (weight, s.to_s * 64 / s.estimate, n / s.estimate)
             for weight, s, n in ends
             if bin_of(s.to_s, s.estimate) == index
         ]
-        passed = sum(w for w, s in kept if bin_of(s.from_s, s.estimate) <= index < bin_of(s.to_s, s.estimate))
+        passed = sum(weight for weight, first, last in bins if first <= index < last)
         ended = sum(weight for weight, *_ in own)
         if own and reached > 0:
             ages.append(sum(weight * age for weight, age, _ in own) / ended)
             lengths.append(sum(weight * length for weight, _, length in own) / ended)
-            shares.append(reached * ended / (ended + passed))
+            shares.append(reached * (ended / (ended + passed)))
             reached -= shares[-1]
     if reached > 0:
         ages, lengths, shares = [*ages, 1.5 * ages[-1]], [*lengths, 1.5 * lengths[-1]], [*shares, reached]

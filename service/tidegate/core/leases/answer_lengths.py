@@ -186,7 +186,7 @@ class AnswerLengths:
         shares: list[float] = []
         for index, (ended, passed) in enumerate(zip(self._ended, self._passed, strict=True)):
             if ended and reached > 0:  # an answer that was not seen to pass may end after all others have
-                shares.append(reached * ended / (ended + passed))
+                shares.append(reached * (ended / (ended + passed)))
                 ages.append(self._ages[index] / ended)
                 lengths.append(self._lengths[index] / ended)
                 reached -= shares[-1]

@@ -55,6 +55,12 @@ def test_an_estimate_may_be_half_or_twice_the_mean_length(estimate: int) -> None
     assert sum(learned(ESTIMATE - 1, estimate=2 * ESTIMATE).dump(0).ended) == 0
 
 
+def test_an_answer_ends_when_those_that_lasted_longest_ended() -> None:
+    """No share of the answers remains after them by rounding."""
+    lengths = distribution(learned(*[640, 320, 320, 320] * 3))
+    assert len(lengths.ages) == 2, lengths
+
+
 def test_the_charge_of_new_and_old_answers() -> None:
     """Half of the answers end after 5 seconds, the others after 20."""
     lengths = distribution(learned(*[320, 1_280] * 50))
