@@ -167,21 +167,27 @@ async def _serve(
             await stack.enter_async_context(on_reload_signal(reloader.reload_on_signal))
         stopped = on_stop_signal(partial(_stop_now, server, continuity))
         tune_garbage_collector()
-        click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
-        manager.ready(f"serving on {url_of(main_socket)}")
-        if continuity is None:
-            await _drain(parts, server, manager, await stopped)
-            return
-        async with continuity.handing_over(listeners) as handed_over:
-            await _first_of(stopped, handed_over)
+        # Before it is ready: a process that is started then may take over.
+        async with _handing_over(continuity, listeners) as handed_over:
+            click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
+            manager.ready(f"serving on {url_of(main_socket)}")
+            await _first_of(stopped, *([] if handed_over is None else [handed_over]))
         ends = asyncio.get_running_loop().time() + parts.settings.drain_seconds
-        if handed_over.done():
+        if handed_over is not None and handed_over.done():
             if metrics_server is not None:
                 metrics_server.stop_listening()
             await _end_calls(parts, server)
         else:
             await _drain(parts, server, manager, await stopped)
-        await continuity.leave(ends - asyncio.get_running_loop().time())
+        if continuity is not None:
+            await continuity.leave(ends - asyncio.get_running_loop().time())
+
+
+def _handing_over(
+    continuity: Continuity | None, listeners: Mapping[str, socket.socket]
+) -> "contextlib.AbstractAsyncContextManager[asyncio.Future[None] | None]":
+    """As `Continuity.handing_over`; None without a state folder."""
+    return contextlib.nullcontext() if continuity is None else continuity.handing_over(listeners)
 
 
 async def _simulated(
