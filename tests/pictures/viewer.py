@@ -10,7 +10,7 @@ from tidegate.monitoring.dashboards.board import Board
 
 _SCREEN_UNITS = 27
 """Grid units of the first screen: about 1,000 pixels."""
-_SHOWN_SECONDS = 45
+_SHOWN_SECONDS = 30
 _TIMEOUT_SECONDS = 120
 
 

@@ -48,6 +48,8 @@ def _who(key: str) -> str:
         ("TidegateSpendCapReached   ", "Our key"),
         ("TidegateModelNotFound   ", "Claude"),
         ("TidegateUpstreamHangs   ", "Claude"),
+        ("TidegateUpstreamErrors   status 503", "Claude"),
+        ("TidegateUpstreamErrors   no connection, or broken off", "Claude or network"),
         ("TidegateLimitFell   ", "Claude"),
         ("TidegateAnomalies  usage ", "Claude"),
         ("TidegateAnomalies  clock ", "Us"),
@@ -62,6 +64,7 @@ def _who(key: str) -> str:
         ("TidegateRefusals store_unavailable  caller web", "Us"),
         ("TidegateAvailabilityBurn   Claude is overloaded (529)", "Claude"),
         ("TidegateAvailabilityBurn   Claude rejects the key of the service (401 or 403)", "Our key"),
+        ("TidegateAvailabilityBurn   Claude cannot be reached, or breaks off responses", "Claude or network"),
         ("TidegateAvailabilityBurn   the shared store is lost", "Us"),
         ("TidegateAvailabilityBurn   responses break off", "Claude"),
         ("TidegateLatencyBurn   more is asked for than the quota allows", "Callers"),
@@ -159,3 +162,35 @@ def test_a_burn_says_why_and_refusals_say_whose(tmp_path: Path) -> None:
         "about": "caller search      ",
     }
     _rows(tmp_path, series, [burn, refused])
+
+
+def test_a_spike_of_429s_names_the_limit_and_a_model_without_a_price_its_caller(tmp_path: Path) -> None:
+    model = "claude-new"
+    series = (
+        _firing("TidegateRateLimitSpike", "warning", pool="sonnet")
+        | _firing("TidegateUnpricedModel", "warning", model=model)
+        | {
+            _series("tidegate_rate_limited_total", pool="sonnet", dimension="requests"): "0+1x60",
+            _series("tidegate_rate_limited_total", pool="sonnet", dimension="output_tokens"): "0+5x60",
+            _series("tidegate_tokens_total", pool="new", model=model, caller="web", kind="output"): "0+5x60",
+            _series("tidegate_tokens_total", pool="new", model=model, caller="search", kind="output"): "0+4x60",
+            _series("tidegate_tokens_total", pool="new", model=model, caller="search", kind="input"): "0+4x60",
+            _series("tidegate_tokens_total", pool="sonnet", model="claude-old", caller="web", kind="input"): "0+9x60",
+        }
+    )
+    spike = {
+        "who": "TidegateRateLimitSpike   limit of output_tokens",
+        "what": "TidegateRateLimitSpike warning ",
+        "alertname": "TidegateRateLimitSpike",
+        "severity": "warning",
+        "pool": "sonnet",
+        "about": "limit of output_tokens      ",
+    }
+    unpriced = {
+        "who": "TidegateUnpricedModel   caller search",
+        "what": "TidegateUnpricedModel warning ",
+        "alertname": "TidegateUnpricedModel",
+        "severity": "warning",
+        "about": f"caller search   {model}   ",
+    }
+    _rows(tmp_path, series, [spike, unpriced])

@@ -53,7 +53,6 @@ _OURS_LEFT_OUT = {
     "tidegate_queue_tokens": "waiting calls are shown, and how long they wait",
     "tidegate_quota_granted_total": "the recorded share of the paid quota contains it",
     "tidegate_retry_wait_seconds": "retries are shown by reason, and the waits are part of the duration of calls",
-    "tidegate_snapshot_age_seconds": "reports become old when nobody leads, and who leads is shown",
     "tidegate_unpriced_tokens_total": "its alert names the model",
 }
 """Metrics of the catalogue that no panel shows, and why."""

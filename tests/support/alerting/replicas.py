@@ -43,6 +43,15 @@ def a_store_that_is_slow(stack: Stack) -> None:
     stack.resolves("TidegateStoreSlow")
 
 
+@fault("TidegateLeaderSilent critical", store=True, allows=WAITS)
+def a_lead_that_does_not_end(stack: Stack) -> None:
+    """Somebody holds the lead who does not lead."""
+    stack.call()
+    with stack.lead_held(), stack.load({"timeout_seconds": 4}):
+        stack.fires("TidegateLeaderSilent", "critical")
+    stack.resolves("TidegateLeaderSilent", "critical")
+
+
 @fault("TidegateLeaderChanges warning", store=True, allows=_STORE)
 def a_leader_that_loses_the_store_again_and_again(stack: Stack) -> None:
     stack.call()

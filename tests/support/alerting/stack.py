@@ -126,9 +126,19 @@ class Stack(Client):
 
     def pause_store(self, seconds: float) -> None:
         """Let the shared store answer nobody for a while."""
+        self._tell_store(f"CLIENT PAUSE {round(1000 * seconds)} ALL", "+OK")
+
+    @contextmanager
+    def lead_held(self) -> Iterator[None]:
+        """Let nobody lead, although the shared store answers."""
+        self._tell_store("SET {tidegate}:lead nobody", "+OK")
+        yield
+        self._tell_store("DEL {tidegate}:lead", ":1")
+
+    def _tell_store(self, command: str, answer: str) -> None:
         with socket.create_connection(("127.0.0.1", self.store_port), timeout=10) as connection:
-            connection.sendall(f"CLIENT PAUSE {round(1000 * seconds)} ALL\r\n".encode())
-            assert connection.recv(100).startswith(b"+OK")
+            connection.sendall(f"{command}\r\n".encode())
+            assert connection.recv(100).decode().startswith(answer)
 
     def reload(self, name: str) -> None:
         """Let a replica read its configuration again."""

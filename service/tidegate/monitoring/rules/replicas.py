@@ -53,6 +53,22 @@ REPLICAS: Final = Group(
             dashboard=OVERVIEW,
         ),
         Alert(
+            name="TidegateLeaderSilent",
+            severity="critical",  # no objective counts calls that have not ended to wait
+            expr=(
+                f"min by (job) ({catalogue.SNAPSHOT_AGE.name} unless on (job, instance) {catalogue.DEGRADED.name} == 1)"
+                f" > {thresholds.LEADER_SILENT_SECONDS}"
+            ),
+            for_seconds=30,
+            keep_firing_seconds=60,
+            summary="No leader admits calls, although the shared store answers.",
+            description=(
+                "No leader of the replicas has reported for {{ $value | humanizeDuration }}, although the shared store "
+                "answers. All calls wait until one does."
+            ),
+            dashboard=OVERVIEW,
+        ),
+        Alert(
             name="TidegateStoreSlow",
             severity="warning",
             expr=(

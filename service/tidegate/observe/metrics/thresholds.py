@@ -148,6 +148,8 @@ STORE_SLOW_LEAST: Final = 5
 LEADER_CHANGES_WINDOW_SECONDS: Final = 1_800
 LEADER_CHANGES: Final = 6
 """In the window. A rolling restart of five replicas changes the leader five times at most."""
+LEADER_SILENT_SECONDS: Final = 10
+"""Another replica takes over within 2 s, and each leader reports once a second."""
 OLDEST_LEASE_SECONDS: Final = 1_800
 """Three times the default deadline of a call. No live call holds quota for so long."""
 LEDGER_UNWRITTEN_SECONDS: Final = 60

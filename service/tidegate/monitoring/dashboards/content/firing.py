@@ -26,13 +26,14 @@ _NOTHING: Final = "nothing"
 """Stands for no alert, while the Watchdog shows that alerting works."""
 _FILTER: Final = 'job=~"$job",instance=~"$instance"'
 _BURNS: Final = {"availability": "TidegateAvailabilityBurn", "latency": "TidegateLatencyBurn"}
-_BY: Final = "job, pool, cause"
+_BY: Final = "job, pool, cause, model"
 """Labels that select the explanation of an alert, besides its name."""
 _NOT_SEEN: Final = 1e-9
 """An explanation that remains if no other has an event."""
 
-_US, _CLAUDE, _OUR_KEY, _CALLERS = "Us", "Claude", "Our key", "Callers"
-_COLOURS: Final = {_US: "light-blue", _CLAUDE: "purple", _OUR_KEY: "red", _CALLERS: "yellow"}
+_NO_RESPONSE: Final = "no connection, or broken off"
+_US, _CLAUDE, _NETWORK, _OUR_KEY, _CALLERS = "Us", "Claude", "Claude or network", "Our key", "Callers"
+_COLOURS: Final = {_US: "light-blue", _CLAUDE: "purple", _NETWORK: "purple", _OUR_KEY: "red", _CALLERS: "yellow"}
 _ORIGINS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (_OUR_KEY, ("KeyRejected", "SpendCapReached", "Refusals (upstream_credentials|spend_cap)", ".*rejects the key")),
     (
@@ -45,6 +46,7 @@ _ORIGINS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ),
     ),
     (_CLAUDE, (f"Refusals {Cause.UPSTREAM_OUTAGE}",)),
+    (_NETWORK, (f".*{_NO_RESPONSE}", ".*cannot be reached")),
     (
         _CALLERS,
         ("Refusals", "KeyExpires", "NoTraffic", "QuotaRunsOut", "QueueWaitHigh", "QueueGrowing", "ClassStarved"),
@@ -83,20 +85,18 @@ def _about_alert(explained: str, alert: str) -> str:
     return f'label_replace({explained}, "alertname", "{alert}", "", "")'
 
 
-def _most(metric: Metric, label: str, by: str, **matchers: str) -> str:
-    """The value of a label with most events, such as `caller search`."""
+def _most(metric: Metric, label: str, by: str, named: str = "", **matchers: str) -> str:
+    """The value of a label with most events, such as `caller search`. `named` replaces the name of the label."""
     conditions = ",".join((_FILTER, *(f'{name}=~"{value}"' for name, value in matchers.items())))
     events = f"sum by ({by}, {label}) (increase({metric.name}{{{conditions}}}[$__rate_interval]))"
-    named = f'label_replace(topk by ({by}) (1, {events} > 0), "named", "{label}", "", "")'
-    return f'label_join({named}, "explained", " ", "named", "{label}")'
+    most = f'label_replace(topk by ({by}) (1, {events} > 0), "named", "{named or label}", "", "")'
+    return f'label_join({most}, "explained", " ", "named", "{label}")'
 
 
 def _status(alert: str, statuses: str) -> str:
     """The most frequent status of failed attempts, by pool."""
     found = _most(catalogue.UPSTREAM_ATTEMPTS, "status", "job, pool", status=statuses)
-    return _about_alert(
-        f'label_replace({found}, "explained", "no connection, or broken off", "status", "error")', alert
-    )
+    return _about_alert(f'label_replace({found}, "explained", "{_NO_RESPONSE}", "status", "error")', alert)
 
 
 _EXPLANATIONS: Final = " or ".join(
@@ -104,7 +104,11 @@ _EXPLANATIONS: Final = " or ".join(
         *map(_burn, _BURNS),
         _status("TidegateKeyRejected", "401|403"),
         _status("TidegateUpstreamErrors", "50.|5xx|error"),
-        _about_alert(_most(catalogue.REFUSED, "caller", _BY), "TidegateRefusals"),
+        _about_alert(
+            _most(catalogue.RATE_LIMITED, "dimension", "job, pool", named="limit of"), "TidegateRateLimitSpike"
+        ),
+        _about_alert(_most(catalogue.REFUSED, "caller", "job, pool, cause"), "TidegateRefusals"),
+        _about_alert(_most(catalogue.TOKENS, "caller", "job, model"), "TidegateUnpricedModel"),
     )
 )
 _TOLD: Final = without_inhibited(
@@ -174,7 +178,7 @@ FIRING_ALERTS: Final[Panel] = table(
     LIMITER,
     sort_by="Severity",
     descending=False,  # alphabetical order puts critical first
-    widths={"severity": 90, "who": 90, "about": 310, "pool": 110, "alertname": 270, "For": 80},
+    widths={"severity": 90, "who": 140, "about": 280, "pool": 110, "alertname": 270, "For": 80},
     words={
         "severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL},
     },

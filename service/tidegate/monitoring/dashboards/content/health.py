@@ -1,5 +1,6 @@
 """The timeline of the Overview: whether each part is fine, degraded or bad, by the thresholds of the alerts."""
 
+from dataclasses import replace
 from typing import Final
 
 from tidegate.core.domain.cause import Cause
@@ -10,7 +11,7 @@ from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import Query, quantile, rate, ratio, select
 from tidegate.observe.metrics import catalogue, thresholds
 
-__all__ = ["FAILED_SHARE", "HEALTH", "REFUSED_SHARE", "WAIT_P95"]
+__all__ = ["FAILED_SHARE", "HEALTH", "REFUSED_SHARE", "WAIT_P95", "alive"]
 
 _STATES: Final = {0: ("fine", units.GOOD), 1: ("degraded", units.WARNING), 2: ("bad", units.CRITICAL)}
 _UP: Final = 'up{job=~"$job",instance=~"$instance"}'
@@ -34,6 +35,11 @@ _OF_CALLERS: Final = (
 def _share(status: str) -> str:
     """The share of attempts with this status."""
     return ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=status), _ATTEMPTS)
+
+
+def alive(value: str) -> str:
+    """The value, without labels; absent while all replicas are down: rates remain for a window."""
+    return f"({value} unless on () max({_UP}) == 0)"
 
 
 FAILED_SHARE: Final = _share("=~401|403|429|5..|5xx|error|deadline")
@@ -62,6 +68,7 @@ def _worst(*values: str) -> str:
     return f"max({' or '.join(labelled)})"
 
 
+_PROCESS: Final = "Us: process"
 _ROWS: Final = (
     Query(
         _worst(
@@ -111,7 +118,7 @@ _ROWS: Final = (
             _above(quantile(0.99, catalogue.OVERHEAD), thresholds.OVERHEAD_P99_SECONDS),
             _above(quantile(0.99, catalogue.EVENT_LOOP_LAG), thresholds.LOOP_LAG_P99_SECONDS),
         ),
-        "Us: process",
+        _PROCESS,
     ),
     Query(
         _worst(
@@ -119,6 +126,7 @@ _ROWS: Final = (
             f"1 - min({select(catalogue.LEDGER_UP)})",
             f"max({select(catalogue.LEDGER_UNWRITTEN)} >bool {thresholds.LEDGER_UNWRITTEN_SECONDS})",
             _above(quantile(0.99, catalogue.STORE_LATENCY), thresholds.STORE_LATENCY_P99_SECONDS),
+            f"2 * (min({select(catalogue.SNAPSHOT_AGE)}) >bool {thresholds.LEADER_SILENT_SECONDS})",
         ),
         "Us: store and ledger",
     ),
@@ -138,7 +146,7 @@ HEALTH: Final[Panel] = states(
     " word says whose fault it is. Our key: see the Claude Console. Claude: see Models and upstream, and"
     " status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow replica,"
     " or no metrics; upkeep is a refused reload, an unreadable state, or a key that expires soon.",
-    _ROWS,
+    [each if each.legend == _PROCESS else replace(each, expr=alive(each.expr)) for each in _ROWS],
     MODELS,
     names=_STATES,
     width=12,

@@ -6,7 +6,7 @@ from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.content.callers import BUSIEST_CALLERS
 from tidegate.monitoring.dashboards.content.firing import FIRING_ALERTS
-from tidegate.monitoring.dashboards.content.health import FAILED_SHARE, HEALTH, REFUSED_SHARE, WAIT_P95
+from tidegate.monitoring.dashboards.content.health import FAILED_SHARE, HEALTH, REFUSED_SHARE, WAIT_P95, alive
 from tidegate.monitoring.dashboards.content.replicas import REPLICAS_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from tidegate.monitoring.dashboards.panel_types import stat, timeseries
@@ -41,7 +41,7 @@ _NOW: Final = Row(
         FIRING_ALERTS,
         HEALTH,
         table(
-            "Callers, by unsuccessful calls",
+            "Callers in the time range, by unsuccessful calls",
             "The callers with most calls in the time range, those with most unsuccessful ones first. If one caller"
             " alone has them, it is the caller: click it. If all do, see Who above. A large share of calls with"
             " refusals is a flood. The column Other has invalid calls and those that were given up. The caller"
@@ -75,40 +75,39 @@ _NOW: Final = Row(
             no_value="No data",
         ),
         stat(
-            "Calls",
+            "Calls now",
             "Calls per second, all outcomes. Compare with the same time on other days. A sudden drop to zero is a fault"
             " in front of Tidegate.",
             units.PER_SECOND,
-            Query(_CALLS),
+            Query(alive(_CALLS)),
             CALLERS,
         ),
         stat(
-            "Answered",
+            "Answered now",
             "Share of calls that did not fail, excluding refused, invalid and abandoned ones. Below the objective, the"
             " error budget shrinks: see SLO.",
             units.SHARE,
-            Query(availability(rate)),
+            Query(alive(availability(rate))),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
             no_value="No data",
             decimals=1,
         ),
         stat(
-            "Queue wait, p95",
+            "Wait now, p95",
             "Wait for quota, excluding class batch. Milliseconds, the lowest bucket of the histogram, mean no wait;"
             " otherwise see Limiter.",
             units.SECONDS,
-            Query(WAIT_P95),
+            Query(alive(WAIT_P95)),
             LIMITER,
             steps=levels.QUEUE_WAIT,
             no_value="No data",
         ),
         stat(
-            "Refused calls",
-            "Share of calls refused by Tidegate in the last minutes; the table counts the whole time range. Zero is"
-            " good; otherwise see the causes below.",
+            "Refused now",
+            "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
             units.SHARE,
-            Query(REFUSED_SHARE),
+            Query(alive(REFUSED_SHARE)),
             LIMITER,
             steps=levels.REFUSED,
             no_value="No data",
@@ -119,7 +118,7 @@ _NOW: Final = Row(
             "Share of the requests to Claude that got no usable response: 401, 403, 429, 5xx, no connection, or none in"
             " time. Near zero is good. Retries hide them until they are many.",
             units.SHARE,
-            Query(FAILED_SHARE),
+            Query(alive(FAILED_SHARE)),
             MODELS,
             steps=levels.rising(thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
             no_value="No data",
@@ -130,7 +129,7 @@ _NOW: Final = Row(
             "US dollars per hour at list prices, at the current rate. Orange: above the minimum of the alert on unusual"
             " spend; compare with previous days in Callers.",
             units.DOLLARS,
-            Query(f"3600 * {rate(catalogue.COST_USD)}"),
+            Query(alive(f"3600 * {rate(catalogue.COST_USD)}")),
             CALLERS,
             steps=levels.rising(thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR),
             no_value="No data",
