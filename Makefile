@@ -52,7 +52,8 @@ test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .t
 
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, see its alerts fire and resolve, and query every panel
-	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
+	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/rules/test_quiet.py \
+	  tests/monitoring/test_cardinality.py
 	$(BIN)/pytest -m quiet tests/monitoring/dashboards
 
 .PHONY: pictures

@@ -29,12 +29,8 @@ OF_EACH_KIND = {
     "fixed_windows",
     "flood",
     "input_hidden",
-    "limit_halves_hidden",
-    "long_answers",
     "outage",
-    "output_hidden",
     "overload",
-    "ramp_hidden",
     "tiny_pool_hidden",
     "weights",
 }

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from support.project import ROOT
 from support.promtool import as_series, run_tests
 from tidegate.monitoring.rules.files import alert_groups
 from tidegate.monitoring.rules.rule import Alert, Installation
+
+pytestmark = pytest.mark.alerts
 
 RULES = ROOT / "deploy/prometheus/rules"
 NAMES = sorted({rule.name for group in alert_groups(Installation()) for rule in group.rules if isinstance(rule, Alert)})
