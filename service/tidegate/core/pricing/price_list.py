@@ -126,6 +126,9 @@ class PriceList:
         prices = [price for known in self._prices.values() for price in known]
         dearest = (max((getattr(price, kind) for price in prices), default=0) for kind in _KINDS)
         self._dearest = _Price(0.0, math.inf, *dearest)
+        # A response is priced several times: for its budgets, the ledger and the metrics. The last one: model, usage,
+        # from when until when the price applies, and the cost.
+        self._last: tuple[str, Usage | None, float, float, int] = ("", None, 0.0, 0.0, 0)
 
     @classmethod
     @cache
@@ -152,11 +155,21 @@ class PriceList:
 
     def cost_pico_usd(self, model: str, usage: Usage, unix_seconds: float) -> int | None:
         """The cost of a response at this time; None if the model has no known price, which does not mean free."""
-        prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
-        for price in self._prices.get(fast_model(model) if usage.fast else undated(model), ()):
-            if price.since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:
+        last_model, last_usage, since, until, cost = self._last
+        if usage is last_usage and model == last_model and since <= unix_seconds < until:
+            return cost
+        input_tokens, _, read_tokens, created_tokens, _, is_batch, is_fast = usage
+        prompt_tokens = input_tokens + read_tokens + created_tokens
+        until = math.inf
+        for price in self._prices.get(fast_model(model) if is_fast else undated(model), ()):
+            if price.since > unix_seconds:
+                until = price.since
+            elif prompt_tokens <= price.up_to_prompt_tokens:
                 cost = price.pico_usd(usage)
-                return cost * self._batch_per_mille // _PER_MILLE if usage.batch else cost
+                if is_batch:
+                    cost = cost * self._batch_per_mille // _PER_MILLE
+                self._last = model, usage, price.since, until, cost
+                return cost
         return None
 
 

@@ -56,7 +56,7 @@ class References:
 
         Other routes than those that take forms may read a body as JSON, whatever its media type is.
         """
-        is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/") and path.startswith(_FORMS)
+        is_form = path.startswith(_FORMS) and fields.get(b"content-type", b"").lower().startswith(b"multipart/")
         return not is_form and self._tenants.exist
 
     async def check_fields(self, caller: Caller, headers: Headers) -> None:

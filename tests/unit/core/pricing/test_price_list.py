@@ -144,6 +144,19 @@ def test_a_price_that_is_announced_waits_for_its_day_in_utc() -> None:
     assert [usd("m", Usage(MILLION), at, prices) for at in (turn - 1, turn)] == [1, 9]
 
 
+def test_one_response_is_priced_by_its_model_and_time_however_often() -> None:
+    rows = [
+        PriceRow(("m",), price, 0, 0, 0, 0, effective_from=date(2027, month, 1)) for month, price in ((1, 1), (2, 2))
+    ]
+    prices = PriceList(structs.replace(NO_ROWS, prices=(*rows, PriceRow(("other",), 5, 0, 0, 0, 0))))
+    usage = Usage(MILLION)
+    before, january, february = (
+        datetime(*day, tzinfo=UTC).timestamp() for day in ((2026, 12, 31), (2027, 1, 31), (2027, 2, 1))
+    )
+    asked = [("m", january), ("m", january), ("m", february), ("m", january), ("m", before), ("other", january)]
+    assert [usd(model, usage, at, prices) for model, at in asked] == [1, 1, 2, 1, None, 5]
+
+
 def test_before_its_first_day_a_model_has_no_price() -> None:
     row = PriceRow(("m",), 1, 1, 1, 1, 1, effective_from=date(2027, 1, 1))
     assert usd("m", Usage(1), NOW, PriceList(structs.replace(NO_ROWS, prices=(row,)))) is None
