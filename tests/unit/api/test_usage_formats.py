@@ -11,7 +11,14 @@ from tidegate.api.usage_page.markup import Html, tag
 
 @pytest.mark.parametrize(
     ("micro_usd", "text"),
-    [(0, "$0.00"), (1, "$0.0000"), (4_200, "$0.0042"), (999_999, "$1.0000"), (1_234_567_890, "$1,234.57")],
+    [
+        (0, "$0.00"),
+        (1, "< $0.0001"),
+        (50, "$0.0001"),
+        (4_200, "$0.0042"),
+        (999_999, "$1.0000"),
+        (1_234_567_890, "$1,234.57"),
+    ],
 )
 def test_a_cost_is_in_cents_from_a_dollar_on(micro_usd: int, text: str) -> None:
     assert as_cost(micro_usd) == text

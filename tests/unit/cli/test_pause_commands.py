@@ -19,7 +19,7 @@ def _state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LOGNAME", "ann")
 
 
-def test_a_pause_from_begin_to_end() -> None:
+def test_a_pause_is_listed_until_it_ends_and_both_are_audited() -> None:
     assert run("paused").output == "nothing is paused\n"
     assert run("keys", "create", "web", "--team", "shop").exit_code == 0
     assert run("pause", "caller", "web", "--reason", "runs away").output == "paused caller web\n"

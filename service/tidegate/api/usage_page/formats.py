@@ -8,13 +8,17 @@ from tidegate.core.pricing.price_list import MICRO_USD
 __all__ = ["ZONE", "as_cost", "as_count", "as_day", "as_share", "as_time"]
 
 ZONE: Final = "UTC"
+_LEAST_MICRO_USD: Final = 50
+"""Less is rounded to $0.0000."""
 _THOUSAND: Final = 1_000
 _FEW: Final = 10_000
 """Smaller numbers are written out."""
 
 
 def as_cost(micro_usd: int) -> str:
-    """US dollars: in cents from a dollar on, else to a hundredth of a cent."""
+    """US dollars: in cents from a dollar on, else to a hundredth of a cent. What is less is never shown as nothing."""
+    if 0 < micro_usd < _LEAST_MICRO_USD:
+        return "< $0.0001"
     dollars = micro_usd / MICRO_USD
     return f"${dollars:,.2f}" if dollars >= 1 or micro_usd == 0 else f"${dollars:.4f}"
 

@@ -137,16 +137,18 @@ def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_starte
 def test_changes_by_a_reload_are_recorded_with_their_author(log: RequestLog, tmp_path: Path) -> None:
     async def main() -> None:
         source = Source()
-        async with running(source, log) as parts:
-            trail = parts.audit = Audit(Database.in_folder(tmp_path))
-            assert parts.reloader is not None
-            await parts.reloader.reload("ops")  # changes nothing
-            source.values["max_calls"] = other("max_calls")
-            await parts.reloader.reload("ops")
-            trail.write()
-            (entry,) = trail.entries(0, 2**40, 10)
-            assert (entry.who, entry.action) == ("ops", "reload")
-            assert [change["setting"] for change in entry.after["changes"]] == ["max_calls"]  # type: ignore[attr-defined]
+        with contextlib.closing(Database.in_folder(tmp_path)) as database:
+            async with running(source, log) as parts:
+                trail = parts.audit = Audit(database)
+                assert parts.reloader is not None
+                await parts.reloader.reload("ops")  # changes nothing
+                source.values["max_calls"] = other("max_calls")
+                await parts.reloader.reload("ops")
+                trail.write()
+                (entry,) = trail.entries(0, 2**40, 10)
+                assert (entry.who, entry.action) == ("ops", "reload")
+                changed = [change["setting"] for change in entry.after["changes"]]  # type: ignore[attr-defined]
+                assert changed == ["max_calls"]
 
     asyncio.run(main())
 

@@ -112,7 +112,7 @@ def test_a_file_without_entries_or_of_another_kind_is_refused(tmp_path: Path) ->
         run("replay", str(tmp_path / "nowhere"), catch_exceptions=False)
 
 
-def test_all_settings() -> None:
+def test_a_replay_may_change_limits_burst_queue_and_callers() -> None:
     given = [
         "pools.p.requests_per_minute=9",
         "pools.p.input_tokens_per_minute=auto",
