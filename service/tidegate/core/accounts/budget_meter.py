@@ -130,8 +130,7 @@ class Meter:
 
     def touch(self, budget: Budget) -> None:
         """Moves a subject that has just spent something behind all others: the first ones are forgotten first."""
-        if self.rule.each is not None:
-            self.budgets[budget.subject] = self.budgets.pop(budget.subject)
+        self.budgets[budget.subject] = self.budgets.pop(budget.subject)
 
     def begin(self, starts: int, ends: int | None) -> bool:
         """Begins another period, unless it has begun already. What is reserved stays reserved."""

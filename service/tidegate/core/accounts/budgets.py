@@ -176,7 +176,8 @@ class Budgets:
         """Reserves what a call will probably cost, as it begins."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return
-        reservation = self._open[lease_id] = _Reservation(demand.spender, demand.spending, self._of(demand))
+        spender = demand.spender
+        reservation = self._open[lease_id] = _Reservation(spender, demand.spending, self._for(spender))
         reservation.change(+1)
 
     def grow(self, lease_id: str, spending: Spending) -> None:
@@ -290,13 +291,12 @@ class Budgets:
     def _count(self, budget: Budget, spending: Spending) -> None:
         meter = budget.meter
         budget.spent += spending[meter.unit]
-        meter.touch(budget)
-        percent = _percent(budget)
-        if percent >= _LOW_PERCENT:
-            if percent >= 100:
-                self._tell(budget, 100, LOW | REFUSED | USED_UP)
-            else:
-                self._tell(budget, _LOW_PERCENT, LOW)
+        if meter.rule.each is not None:
+            meter.touch(budget)
+        if budget.spent >= meter.rule.limit:
+            self._tell(budget, 100, LOW | REFUSED | USED_UP)
+        elif _percent(budget) >= _LOW_PERCENT:
+            self._tell(budget, _LOW_PERCENT, LOW)
 
     def _tell(self, budget: Budget, percent: int, bits: int) -> None:
         """Reports a threshold, unless all of its bits were told before in this period."""
