@@ -37,6 +37,7 @@ class KeyCache:
         wall_seconds: the time, in seconds since 1970-01-01 UTC.
 
     Attributes:
+        is_used: as `KeyStore.is_used`; an attribute, because each request reads it several times.
         on_callers: called with the callers that have a valid key, whenever the keys have changed.
     """
 
@@ -46,13 +47,8 @@ class KeyCache:
         self._refreshing = threading.Lock()
         self._rows: Sequence[Mapping[str, Any]] | None = None
         self._valid: dict[str, _Entry] = {}
-        self._is_used: bool | None = None
+        self.is_used: bool | None = None
         self.on_callers: Callable[[Sequence[Caller]], None] | None = None
-
-    @property
-    def is_used(self) -> bool | None:
-        """Whether a key was ever created; None: not known yet. Once it is true it stays so."""
-        return self._is_used
 
     def find(self, key_sha256: str) -> StoredKey | None:
         """The valid key with this SHA-256.
@@ -101,7 +97,7 @@ class KeyCache:
             if row["revoked_at"] is None
         }
         self._rows = rows
-        self._is_used = bool(rows) or bool(self._is_used)
+        self.is_used = bool(rows) or bool(self.is_used)
         if self.on_callers is not None:
             self.on_callers(self.callers())
 
