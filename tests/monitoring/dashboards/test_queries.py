@@ -177,8 +177,10 @@ def test_windows_follow_the_time_range() -> None:
         for asked in _ASKED
         if (found := re.findall(r"\[(?!\$__rate_interval|\$__range)[^]]*]", asked.expr))
     }
-    # What is unusual, many starts or an hour's trend, the alerts say; annotations know no interval.
-    assert sorted(fixed) == ["Configuration", "Health", "Predicted share in 30 minutes", "Spend per hour, by caller"]
+    # What is unusual, many starts, an hour's trend, or why they fire, the alerts say; annotations know no interval.
+    assert sorted(fixed) == [
+        *("Configuration", "Health", "Predicted share in 30 minutes", "Spend per hour, by caller", "What is wrong"),
+    ]
 
 
 def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """A panel, and its rendering in Grafana's JSON model (schema version 42)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 from tidegate.monitoring.dashboards.links import Link
@@ -10,6 +11,8 @@ from tidegate.monitoring.dashboards.queries import Query
 from tidegate.monitoring.dashboards.variables import DATASOURCE
 
 __all__ = ["Panel", "Step", "fixed_colour", "override", "shades_of", "thresholds"]
+
+_NUMBER: Final = re.compile(r"\d+")
 
 Step = tuple[float | None, str]
 """A colour, and the value from which it applies (None: from the lowest)."""
@@ -21,7 +24,8 @@ class Panel:
 
     Attributes:
         kind: Grafana's name of the panel type.
-        title: unique within a dashboard. It determines the panel's id, so that links survive a new order of panels.
+        title: unique within a dashboard. Its words determine the panel's id, so that links survive a new order of
+            panels, and other thresholds, which are in some titles.
         description: what the panel shows, which values are good, and what to do otherwise.
         unit: Grafana's name of the unit.
         queries: the queries.
@@ -49,8 +53,8 @@ class Panel:
 
     @property
     def id(self) -> int:
-        """A checksum of the title."""
-        return crc32(self.title.encode()) % 1_000_000
+        """A checksum of the title without its numbers."""
+        return crc32(_NUMBER.sub("", self.title).encode()) % 1_000_000
 
     def json(self, x: int, y: int) -> dict[str, Any]:
         """The panel at a position in grid units."""

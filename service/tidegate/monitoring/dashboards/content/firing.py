@@ -11,8 +11,8 @@ from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.monitoring.rules.burn_causes import CAUSES, LIMIT_FELL
 from tidegate.monitoring.rules.files import alert_groups
-from tidegate.monitoring.rules.rule import Alert, Installation
-from tidegate.observe.metrics import catalogue
+from tidegate.monitoring.rules.rule import Alert, Installation, duration
+from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.catalogue import Metric
 
 __all__ = ["FIRING_ALERTS"]
@@ -28,6 +28,9 @@ _FILTER: Final = 'job=~"$job",instance=~"$instance"'
 _BURNS: Final = {"availability": "TidegateAvailabilityBurn", "latency": "TidegateLatencyBurn"}
 _BY: Final = "job, pool, cause, model"
 """Labels that select the explanation of an alert, besides its name."""
+_WINDOW: Final = duration(max(thresholds.UPSTREAM_WINDOW_SECONDS, thresholds.REFUSED_WINDOW_SECONDS) + 300)
+"""In which explanations are searched, whatever the time range is: alerts look back so far, and fire for 5 minutes more
+than their fault lasts."""
 _NOT_SEEN: Final = 1e-9
 """An explanation that remains if no other has an event."""
 
@@ -66,13 +69,13 @@ def _burn(objective: str) -> str:
     """The biggest cause of a burning error budget, by pool."""
     causes, otherwise = CAUSES[objective]
     found = [
-        _explained(f"sum by (job, pool) (increase({name}{{{_FILTER},{which}}}[$__rate_interval]))", text)
+        _explained(f"sum by (job, pool) (increase({name}{{{_FILTER},{which}}}[{_WINDOW}]))", text)
         for text, name, which in causes
     ]
     if objective == "latency":
         fell = 'ALERTS{job=~"$job",alertname="TidegateLimitFell",alertstate="firing"}'
         found.append(_explained(f"1e9 * count by (job, pool) ({fell})", LIMIT_FELL))
-    failed = f"increase({catalogue.FAILED_CALLS.name}{{{_FILTER}}}[$__rate_interval])"
+    failed = f"increase({catalogue.FAILED_CALLS.name}{{{_FILTER}}}[{_WINDOW}])"
     found.append(_explained(f"0 * sum by (job, pool) ({failed}) + {_NOT_SEEN:g}", otherwise))
     return _about_alert(f"topk by (job, pool) (1, ({' or '.join(found)}) > 0)", _BURNS[objective])
 
@@ -88,7 +91,7 @@ def _about_alert(explained: str, alert: str) -> str:
 def _most(metric: Metric, label: str, by: str, named: str = "", **matchers: str) -> str:
     """The value of a label with most events, such as `caller search`. `named` replaces the name of the label."""
     conditions = ",".join((_FILTER, *(f'{name}=~"{value}"' for name, value in matchers.items())))
-    events = f"sum by ({by}, {label}) (increase({metric.name}{{{conditions}}}[$__rate_interval]))"
+    events = f"sum by ({by}, {label}) (increase({metric.name}{{{conditions}}}[{_WINDOW}]))"
     most = f'label_replace(topk by ({by}) (1, {events} > 0), "named", "{named or label}", "", "")'
     return f'label_join({most}, "explained", " ", "named", "{label}")'
 
