@@ -27,6 +27,18 @@ from tidegate.monitoring.rules.rule import Installation
 _STACK = ROOT / "deploy/stack"
 _PHASE_SECONDS = "2.5"
 """Eight acts: 20 seconds of load."""
+_BUDGETS = """
+[[budgets]]
+name = "all"
+limit = 0.001
+on_exceed = "warn"
+
+[[budgets]]
+name = "tokens"
+limit = 1_000
+unit = "tokens"
+on_exceed = "warn"
+"""
 _AFTERWARDS_SECONDS = 4
 """Recording rules and alerts come a few evaluations after the samples."""
 
@@ -106,8 +118,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     limits = ("--requests-per-minute", "90", "--input-tokens-per-minute", "20000", "--output-tokens-per-minute", "9000")
     with running(folders("simulator"), "simulator", *limits) as simulator:
         home = folders("service")
-        budget = '\n[[budgets]]\nname = "all"\nlimit = 0.001\non_exceed = "warn"\n'
-        (home / "tidegate.toml").write_text((_STACK / "tidegate.toml").read_text() + budget)
+        (home / "tidegate.toml").write_text((_STACK / "tidegate.toml").read_text() + _BUDGETS)
         rules = folders("rules")
         files = {name: text for name, text in rule_files(Installation()).items() if ".e2e." in name}
         for name, text in files.items():

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from support.programs import output_of
 from support.prometheus import as_asked
 from support.promtool import check_values
+from tidegate.core.domain.budget import BudgetUnit
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import DIMENSIONS
@@ -44,7 +45,6 @@ _LEFT_OUT = {
 }
 """Metrics of the process that no panel shows, and why."""
 _OURS_LEFT_OUT = {
-    "tidegate_budget_ends_timestamp_seconds": "its alert tells when a budget is used up before then",
     "tidegate_budget_thresholds_total": "what is left and spent is shown, and its alerts name the budget",
     "tidegate_current_rpm": "the charged requests per minute are shown, against their limit",
     "tidegate_event_loop_tasks": "it follows calls in flight; for a search after a leak",
@@ -66,6 +66,7 @@ _VALUES: dict[str, set[str]] = {
     "cause": set(Cause),
     "class": set(Priority),
     "end": {"admitted", "left"},
+    "unit": {unit.value for unit in BudgetUnit},
 }
 
 

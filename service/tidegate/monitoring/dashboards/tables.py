@@ -21,7 +21,7 @@ class Column:
 
     Attributes:
         title: the column's title.
-        expr: the query. All columns of a table have the same labels.
+        expr: the query. It has the labels of the rows; it may lack one that does not tell rows apart.
         unit: Grafana's name of the unit.
         steps: colours of the text, by value.
         decimals: number of decimals; None leaves it to Grafana.

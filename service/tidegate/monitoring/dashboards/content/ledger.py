@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Row
 from tidegate.monitoring.dashboards.links import OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import states, timeseries
+from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import Query, rate, select
+from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["BUDGET_ROW", "LEDGER_ROW"]
@@ -15,30 +17,58 @@ _NO_LEDGER: Final = "No ledger"
 _NO_BUDGETS: Final = "No budgets"
 _INSTANCE: Final = "{{instance}}"
 
+_BY_BUDGET: Final = "max by (budget, unit)"
+_SPENT: Final = f"{_BY_BUDGET} ({select(catalogue.BUDGET_SPENT)})"
+_LIMIT: Final = f"{_BY_BUDGET} ({select(catalogue.BUDGET_LIMIT)})"
+
+
+def _spent_and_limit(words: str, unit: str, format_: str) -> Panel:
+    spent, limit = (select(metric, unit=unit) for metric in (catalogue.BUDGET_SPENT, catalogue.BUDGET_LIMIT))
+    return timeseries(
+        f"Spent of budgets in {words}",
+        "Solid: spent in the present period; it falls to 0 where the next period begins. Dashed: the limit.",
+        format_,
+        [
+            Query(f"max by (budget) ({spent})", "{{budget}}"),
+            Query(f"max by (budget) ({limit})", "limit of {{budget}}"),
+        ],
+        OVERVIEW,
+        width=8,
+        dashed="/^limit of /",
+        no_value=f"No budgets in {words}",
+    )
+
+
 BUDGET_ROW: Final = Row(
     "How much is left of the budgets?",
     (
-        timeseries(
-            "Left of each budget",
-            "The share that is neither spent nor reserved. Of a budget for each of many, that with the least left.",
-            units.SHARE,
-            [Query(f"min by (budget) ({select(catalogue.BUDGET_REMAINING)})", "{{budget}}")],
-            OVERVIEW,
-            width=8,
-            no_value=_NO_BUDGETS,
-        ),
-        timeseries(
-            "Spent of each budget",
-            "In the present period, in US dollars or tokens. The line falls to 0 where the next period begins.",
-            units.COUNT,
+        table(
+            "Budgets",
+            "Of a budget for each of many, the one with the least left. Orange: the alert on low budgets fires. Left"
+            " excludes what running calls have reserved. Resets in: until the next period; empty if there is none.",
+            {"budget": "Budget", "unit": "Unit"},
             [
-                Query(f"max by (budget, unit) ({select(catalogue.BUDGET_SPENT)})", "{{budget}} ({{unit}})"),
-                Query(f"max by (budget, unit) ({select(catalogue.BUDGET_LIMIT)})", "limit of {{budget}} ({{unit}})"),
+                Column("Limit", _LIMIT, units.COUNT, decimals=2),
+                Column("Spent", _SPENT, units.COUNT, decimals=2),
+                Column(
+                    "Share spent",
+                    f"{_SPENT} / {_LIMIT}",
+                    units.SHARE,
+                    steps=levels.rising(thresholds.BUDGET_LOW_SHARE),
+                    decimals=1,
+                    gauge=True,
+                ),
+                Column("Left", f"min by (budget) ({select(catalogue.BUDGET_REMAINING)})", units.SHARE, decimals=1),
+                Column("Resets in", f"min by (budget) ({select(catalogue.BUDGET_ENDS)}) - time()", units.SECONDS),
             ],
+            {},
             OVERVIEW,
-            width=8,
+            sort_by="Share spent",
+            height=7,
             no_value=_NO_BUDGETS,
         ),
+        _spent_and_limit("US dollars", "usd", units.DOLLARS),
+        _spent_and_limit("tokens", "tokens", units.COUNT),
         states(
             "Budgets that are used up",
             "Spent, or with too little left for a call that was refused. Budgets of each session are left out.",
