@@ -17,7 +17,17 @@ from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.monitoring.dashboards.boards import BOARDS
-from tidegate.monitoring.dashboards.queries import increase, rate, select, shared, top, top_and_rest, total
+from tidegate.monitoring.dashboards.queries import (
+    histogram,
+    increase,
+    quantile,
+    rate,
+    select,
+    shared,
+    top,
+    top_and_rest,
+    total,
+)
 from tidegate.monitoring.rules.recording import RECORDINGS
 from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
@@ -200,6 +210,20 @@ def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path
         others: 1 + 2,
     }
     check_values(tmp_path, series, {f"round({expr}, 0.01)": [("", value)] for expr, value in expected.items()})
+
+
+@pytest.mark.parametrize(("calls", "median"), [("0x60", None), ("0+60x60", 0.025)])
+def test_a_quantile_without_observations_is_absent(tmp_path: Path, calls: str, median: float | None) -> None:
+    series = {f'tidegate_queue_wait_seconds_bucket{{job="t",le="{bound}"}}': calls for bound in ("0.05", "+Inf")}
+    expected = [] if median is None else [("{}", median)]
+    check_values(tmp_path, series, {as_asked(quantile(0.5, catalogue.QUEUE_WAIT)): expected})
+
+
+def test_a_heatmap_has_no_infinite_bucket(tmp_path: Path) -> None:
+    name = f"{catalogue.QUEUE_WAIT.name}_bucket"
+    series = {f'{name}{{job="t",le="{bound}"}}': "0+60x60" for bound in ("0.05", "+Inf")}
+    buckets = as_asked(histogram(catalogue.QUEUE_WAIT).expr)
+    check_values(tmp_path, series, {f"round({buckets})": [('{le="0.05"}', 300)]})
 
 
 def test_promtool_accepts_every_expression(tmp_path: Path) -> None:

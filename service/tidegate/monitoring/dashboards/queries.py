@@ -21,6 +21,7 @@ __all__ = [
     "nonzero_per_minute",
     "or_zero",
     "quantile",
+    "quantiles",
     "rate",
     "ratio",
     "recorded",
@@ -116,16 +117,21 @@ def nonzero_per_minute(metric: Metric, by: str, **matchers: str) -> str:
 
 
 def quantile(share: float, metric: Metric, by: str = "", window: str = _INTERVAL, **matchers: str) -> str:
-    """A quantile of a histogram; `share` is from 0 to 1."""
+    """A quantile of a histogram; `share` is from 0 to 1. It is absent without observations, instead of NaN."""
     _check(metric, _labels(by))
     labels = f"le, {by}" if by else "le"
     buckets = f"sum by ({labels}) (rate({select(metric, '_bucket', **matchers)}[{window}]))"
-    return f"histogram_quantile({share:g}, {buckets})"
+    return f"(histogram_quantile({share:g}, {buckets}) >= 0)"
+
+
+def quantiles(metric: Metric) -> list[Query]:
+    """The 50th, 95th and 99th percentile of a histogram, the highest first."""
+    return [Query(quantile(percent / 100, metric), f"p{percent}", exemplars=percent == 99) for percent in (99, 95, 50)]
 
 
 def histogram(metric: Metric, **matchers: str) -> Query:
-    """Buckets of a histogram, for a heatmap."""
-    buckets = select(metric, "_bucket", **matchers)
+    """Buckets of a histogram, for a heatmap. The last, infinite one has no place on the axis."""
+    buckets = select(metric, "_bucket", **{"le": "!=+Inf", **matchers})
     return Query(f"sum by (le) (increase({buckets}[{_INTERVAL}]))", "{{le}}", format="heatmap")
 
 

@@ -61,6 +61,7 @@ ADMISSION_ROW: Final = Row(
             CALLERS,
             colours=units.CLASSES,
             limits=levels.QUEUE_WAIT[1:],
+            no_value="No calls",
         ),
         timeseries(
             "Waiting calls by class",

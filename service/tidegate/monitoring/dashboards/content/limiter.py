@@ -176,6 +176,7 @@ _ESTIMATE: Final = Row(
             ],
             MODELS.by("pool"),
             limits=((thresholds.ESTIMATE_RATIO_LOW, units.WARNING), (thresholds.ESTIMATE_RATIO_HIGH, units.WARNING)),
+            no_value="No calls",
         ),
         timeseries(
             "Anomalies",

@@ -13,6 +13,7 @@ from tidegate.monitoring.dashboards.queries import (
     nonzero_per_minute,
     or_zero,
     quantile,
+    quantiles,
     rate,
     ratio,
 )
@@ -102,7 +103,8 @@ _LATENCY: Final = Row(
             ],
             LIMITER,
             logarithmic=True,
-            width=8,
+            no_value="No calls",
+            width=6,
         ),
         timeseries(
             "Time to first token, p95",
@@ -112,7 +114,7 @@ _LATENCY: Final = Row(
             MODELS.by("model"),
             limits=((thresholds.FIRST_TOKEN_P95_SECONDS, units.WARNING),),
             no_value="No streams",
-            width=8,
+            width=6,
         ),
         heatmap(
             "Duration of attempts",
@@ -121,7 +123,17 @@ _LATENCY: Final = Row(
             histogram(catalogue.UPSTREAM_DURATION),
             OVERVIEW,
             no_value="No attempts",
-            width=8,
+            width=6,
+        ),
+        timeseries(
+            "Attempts: p50, p95, p99",
+            "The distribution beside it in numbers. They depend on the length of responses. If p99 alone grows, a few"
+            " calls hang; if p50 grows too, Claude is slow or responses are longer.",
+            units.SECONDS,
+            quantiles(catalogue.UPSTREAM_DURATION),
+            OVERVIEW,
+            no_value="No attempts",
+            width=6,
         ),
     ),
 )

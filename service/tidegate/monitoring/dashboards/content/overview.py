@@ -17,6 +17,7 @@ from tidegate.monitoring.dashboards.queries import (
     nonzero_per_minute,
     or_zero,
     quantile,
+    quantiles,
     rate,
     shared,
     total,
@@ -163,12 +164,9 @@ _COURSE: Final = Row(
             "Time from arrival to the last byte, including waits for quota. It depends on the length of responses. If"
             " it grows, see Models and upstream for the part that grew. Diamonds are traced calls.",
             units.SECONDS,
-            [
-                Query(quantile(0.99, catalogue.REQUEST_DURATION), "p99", exemplars=True),
-                Query(quantile(0.95, catalogue.REQUEST_DURATION), "p95"),
-                Query(quantile(0.5, catalogue.REQUEST_DURATION), "p50"),
-            ],
+            quantiles(catalogue.REQUEST_DURATION),
             MODELS,
+            no_value="No calls",
         ),
         timeseries(
             "Refused calls, by cause",
