@@ -7,7 +7,7 @@ import pytest
 from support.prometheus import as_asked
 from support.promtool import Samples, check_values
 from tidegate.monitoring.dashboards.boards import BOARDS
-from tidegate.monitoring.dashboards.queries import shared
+from tidegate.monitoring.dashboards.queries import limit_used, shared
 from tidegate.observe.metrics import catalogue
 
 (FULLEST,) = (
@@ -32,6 +32,13 @@ def series(replicas: int, *, store: bool, limits: str) -> dict[str, str]:
         if store:
             found[f'tidegate_degraded{{job="tidegate",instance="{number}"}}'] = "0x60"
     return found
+
+
+def test_the_use_of_one_job_is_not_divided_by_the_limit_of_another(tmp_path: Path) -> None:
+    one = series(1, store=True, limits="configured")
+    both = one | {name.replace('job="tidegate"', 'job="other"'): values for name, values in one.items()}
+    used = {f"round({as_asked(limit_used('pool'))}, 0.001)": [('{pool="p"}', round(USED / WHOLE, 3))]}
+    check_values(tmp_path, both, used, at="30m")
 
 
 @pytest.mark.parametrize("limits", ["configured", "upstream"])

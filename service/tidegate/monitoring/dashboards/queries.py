@@ -18,6 +18,7 @@ __all__ = [
     "availability",
     "histogram",
     "increase",
+    "limit_used",
     "nonzero_per_minute",
     "or_zero",
     "quantile",
@@ -101,6 +102,17 @@ def shared(metric: Metric, by: str, **matchers: str) -> str:
     if source == "effective":
         return lowest(by, value, shared(metric, by, **{**matchers, "source": "upstream"}))
     return value
+
+
+def limit_used(by: str, **matchers: str) -> str:
+    """The used share of the effective limit: the greatest among those with the same labels `by`.
+
+    Each job has limits of its own.
+    """
+    labels = "job, pool, dimension"
+    used = f"60 * {rate(catalogue.QUOTA_CHARGED, by=labels, **matchers)}"
+    limit = shared(catalogue.LIMIT_PER_MINUTE, labels, **matchers, source="effective")
+    return f"max by ({by}) ({used} / {limit})"
 
 
 def total(metric: Metric, by: str, **matchers: str) -> str:

@@ -12,6 +12,7 @@ from tidegate.monitoring.dashboards.panel_types import states, timeseries
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import (
     Query,
+    limit_used,
     nonzero_per_minute,
     quantile,
     rate,
@@ -49,24 +50,17 @@ def _limit_of(source: str) -> str:
 def _use_against_limit(dimension: Dimension) -> Panel:
     title, words = _WORDS[dimension]
     return timeseries(
-        f"{title}: use and limit",
-        f"Solid: charged {words} per minute. Dashed: the effective limit. Below the limit is good; at the limit, calls"
-        " wait. Far below it while calls wait: another dimension is the bottleneck. Pools without a known limit have"
-        " no dashed line.",
-        units.TOKENS_PER_MINUTE if dimension is not Dimension.REQUESTS else units.PER_MINUTE,
-        [
-            Query(nonzero_per_minute(catalogue.QUOTA_CHARGED, by="pool", dimension=dimension), "{{pool}}"),
-            Query(
-                shared(catalogue.LIMIT_PER_MINUTE, "pool", dimension=dimension, source="effective"),
-                "{{pool}} limit",
-            ),
-        ],
-        MODELS,
+        f"{title}: used share",
+        f"Charged {words} per minute, as a share of the effective limit, which is the dashed line. Below it is good; at"
+        " it, calls wait. Far below it while calls wait: another dimension is the bottleneck. Pools without a known"
+        " limit are absent.",
+        units.SHARE,
+        [Query(limit_used("pool", dimension=dimension), "{{pool}}")],
+        MODELS.by("pool"),
         width=8,
         height=9,
-        # Pools of other endpoints have 50 times the request limit of models.
-        logarithmic=dimension is Dimension.REQUESTS,
-        dashed="/ limit$/",
+        limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
+        no_value="No limit is known",
     )
 
 
@@ -86,7 +80,7 @@ _LIMITS: Final = Row(
                 Column("Used", _USED, units.COUNT, decimals=1),
                 Column(
                     "Share used",
-                    f"{_USED} / {_EFFECTIVE}",
+                    limit_used("pool, dimension"),
                     units.SHARE,
                     steps=((None, units.GOOD), (thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL)),
                     decimals=1,
