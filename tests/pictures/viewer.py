@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.monitoring.dashboards.board import Board
 
-_SCREEN_UNITS = 27
+_SCREEN_UNITS = 23
 """Grid units of the first screen: about 1,000 pixels."""
 _SHOWN_SECONDS = 30
 _TIMEOUT_SECONDS = 120

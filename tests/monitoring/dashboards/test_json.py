@@ -15,7 +15,7 @@ from tidegate.monitoring.dashboards.board import Board
 from tidegate.monitoring.dashboards.boards import BOARDS, as_text
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from tidegate.observe.metrics import thresholds
-from tidegate.observe.metrics.labels import RETRY_REASONS
+from tidegate.observe.metrics.labels import REQUEST_OUTCOMES, RETRY_REASONS, WORKFLOW_OUTCOMES
 
 _FOLDER = ROOT / "dashboards/json"
 _EACH = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.link.uid)
@@ -160,10 +160,16 @@ def test_thresholds_are_the_numbers_of_the_alerts(board: Board) -> None:
         assert {step["value"] for step in steps} - {None} <= numbers
 
 
-def test_every_cause_and_reason_has_a_colour_and_none_is_that_of_good() -> None:
-    for colours, names in ((units.CAUSES, Cause), (units.RETRIES, RETRY_REASONS)):
+def test_every_cause_reason_and_outcome_has_a_colour_and_none_but_ok_is_that_of_good() -> None:
+    for colours, names in (
+        (units.CAUSES, Cause),
+        (units.RETRIES, RETRY_REASONS),
+        (units.OUTCOMES, REQUEST_OUTCOMES),
+        (units.WORKFLOW_OUTCOMES, WORKFLOW_OUTCOMES),
+    ):
         assert colours.keys() == set(names)
-        assert not [colour for colour in colours.values() if "green" in colour]
+        assert len(set(colours.values())) == len(names)
+        assert not [name for name, colour in colours.items() if "green" in colour and name != "ok"]
 
 
 @_EACH

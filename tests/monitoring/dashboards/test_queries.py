@@ -112,7 +112,7 @@ def _allowed_labels(name: str) -> set[str] | None:
         ):
             return {*metric.labels, "le"}
     if name in _RECORDED:
-        return {"pool"}
+        return {"pool", "class"}
     return _OF_PROMETHEUS.get(name)
 
 

@@ -18,11 +18,11 @@ WHOLE, USED, OPEN = 600, 490, 20
 """The limit per minute, its use, and the open leases of all replicas together."""
 
 
-def series(replicas: int, *, store: bool, limits: str) -> dict[str, str]:
+def series(replicas: int, *, store: bool, limits: str, job: str = "tidegate") -> dict[str, str]:
     """What replicas export. `limits` is `configured` (each has a part of the whole) or `upstream` (each knows it)."""
     found = {}
     for number in range(replicas):
-        labels = f'job="tidegate",instance="{number}",pool="p"'
+        labels = f'job="{job}",instance="{number}",pool="p"'
         own = WHOLE if store or limits == "upstream" else WHOLE // replicas
         found[f'tidegate_quota_charged_total{{{labels},dimension="requests"}}'] = f"0+{USED / replicas}x60"
         found[f'tidegate_limit_per_minute{{{labels},dimension="requests",source="effective"}}'] = f"{own}x60"
@@ -30,7 +30,7 @@ def series(replicas: int, *, store: bool, limits: str) -> dict[str, str]:
             found[f'tidegate_limit_per_minute{{{labels},dimension="requests",source="upstream"}}'] = f"{WHOLE}x60"
         found[f"tidegate_in_flight{{{labels}}}"] = f"{OPEN if store else OPEN // replicas}x60"
         if store:
-            found[f'tidegate_degraded{{job="tidegate",instance="{number}"}}'] = "0x60"
+            found[f'tidegate_degraded{{job="{job}",instance="{number}"}}'] = "0x60"
     return found
 
 
@@ -52,3 +52,8 @@ def test_the_fullest_limit_and_the_calls_in_flight_are_true(
         as_asked(IN_FLIGHT): [('{pool="p"}', OPEN)],
     }
     check_values(tmp_path, series(replicas, store=store, limits=limits), expected, at="30m")
+
+
+def test_the_use_of_two_jobs_is_not_added_up(tmp_path: Path) -> None:
+    jobs = series(2, store=True, limits="configured") | series(1, store=True, limits="configured", job="other")
+    check_values(tmp_path, jobs, {f"round({as_asked(FULLEST)}, 0.001)": [('{pool="p"}', round(USED / WHOLE, 3))]})

@@ -20,6 +20,8 @@ GOOD: Final = "green"
 NEUTRAL: Final = "blue"
 WARNING: Final = "orange"
 CRITICAL: Final = "red"
+UNKNOWN: Final = "text"
+"""Neither good nor bad."""
 LIMITED: Final = "purple"
 """429s of the upstream."""
 OVERLOADED: Final = "dark-red"
@@ -39,13 +41,32 @@ CAUSES: Final[dict[str, str]] = {
     Cause.UPSTREAM_CREDENTIALS: "semi-dark-red",
     Cause.UPSTREAM_OUTAGE: OVERLOADED,
     Cause.STORE_UNAVAILABLE: "red",
-    Cause.LEDGER_UNAVAILABLE: "red",
+    Cause.LEDGER_UNAVAILABLE: "light-red",
     Cause.DRAINING: "light-blue",
     Cause.LOOP: "dark-blue",
     Cause.UNAUTHENTICATED: "blue",
     Cause.FORBIDDEN: "semi-dark-blue",
 }
 """Refusals by cause, never green: lack of quota is yellow to orange, the upstream red, the caller blue."""
+OUTCOMES: Final = {
+    "ok": GOOD,
+    "refused": REFUSED,
+    "upstream_error": FAILED,
+    "rate_limited": LIMITED,
+    "deadline": "yellow",
+    "client_error": NEUTRAL,
+    "abandoned": UNKNOWN,
+}
+"""Outcomes of calls."""
+WORKFLOW_OUTCOMES: Final = {
+    "ok": GOOD,
+    "repaired": "yellow",
+    "invalid": WARNING,
+    "truncated": "dark-orange",
+    "refused": LIMITED,
+    "failed": FAILED,
+}
+"""Outcomes of workflow generations."""
 CLASSES: Final[dict[str, str]] = {
     Priority.INTERACTIVE: "blue",
     Priority.STANDARD: "green",
@@ -60,8 +81,6 @@ RETRIES: Final = {
     "connection": "yellow",
 }
 """Retries by reason, in the colours of the failures."""
-UNKNOWN: Final = "text"
-"""Neither good nor bad."""
 DIMENSIONS: Final = {
     "/ requests$/": "purple",
     "/ input_tokens$/": "blue",

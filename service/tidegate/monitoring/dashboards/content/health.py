@@ -9,11 +9,19 @@ from tidegate.monitoring.dashboards.links import MODELS
 from tidegate.monitoring.dashboards.panel_types import states
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import Query, quantile, rate, ratio, select
+from tidegate.monitoring.rules.recording import QUEUE_WAIT_P95
 from tidegate.observe.metrics import catalogue, thresholds
 
-__all__ = ["FAILED_SHARE", "HEALTH", "REFUSED_SHARE", "WAIT_P95", "alive"]
+__all__ = ["ERROR_SHARE", "HEALTH", "IDLE", "REFUSED_SHARE", "WAIT_P95", "or_idle"]
 
-_STATES: Final = {0: ("fine", units.GOOD), 1: ("degraded", units.WARNING), 2: ("bad", units.CRITICAL)}
+IDLE: Final = -1
+"""Stands for a value that is absent because there are no calls."""
+_STATES: Final = {
+    IDLE: ("no calls", units.UNKNOWN),
+    0: ("fine", units.GOOD),
+    1: ("degraded", units.WARNING),
+    2: ("bad", units.CRITICAL),
+}
 _UP: Final = 'up{job=~"$job",instance=~"$instance"}'
 _STARTS: Final = (
     f'changes(process_start_time_seconds{{job=~"$job",instance=~"$instance"}}[{thresholds.RESTARTS_WINDOW_SECONDS}s])'
@@ -37,29 +45,40 @@ def _share(status: str) -> str:
     return ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=status), _ATTEMPTS)
 
 
-def alive(value: str) -> str:
-    """The value, without labels; absent while all replicas are down: rates remain for a window."""
-    return f"({value} unless on () max({_UP}) == 0)"
+def _greatest_refused_share(cause: str = "") -> str:
+    """The share of calls that one pool refuses for one cause: the greatest of these shares."""
+    refused = rate(catalogue.REFUSED, by="pool, cause", cause=cause)
+    return f"clamp_max({ratio(f'max({refused})', rate(catalogue.REQUESTS))}, 1)"
 
 
-FAILED_SHARE: Final = _share("=~401|403|429|5..|5xx|error|deadline")
-"""The share of attempts that were not answered as they should be."""
-REFUSED_SHARE: Final = f"clamp_max({ratio(rate(catalogue.REFUSED), rate(catalogue.REQUESTS))}, 1)"
-WAIT_P95: Final = quantile(0.95, catalogue.QUEUE_WAIT, class_="!=batch")
+def _alive(value: str) -> str:
+    """The value, without labels; absent while no replica can be scraped: rates remain for a window."""
+    return f"({value} and on () count({select(catalogue.BUILD_INFO)}))"
+
+
+def or_idle(value: str) -> str:
+    """The value, without labels, or `IDLE`; absent while no replica can be scraped."""
+    return _alive(f"({value} or on () 0 * {rate(catalogue.REQUESTS)} + {IDLE})")
+
+
+ERROR_SHARE: Final = _share("=~50.|5xx|error")
+"""The share of attempts with a server error other than 529, or without a response."""
+REFUSED_SHARE: Final = _greatest_refused_share()
+WAIT_P95: Final = f'max({QUEUE_WAIT_P95}{{job=~"$job",pool=~"$pool",class!="batch"}} >= 0)'
+"""As the alert sees it: without the excess waits of callers that flood a pool."""
 _NOT_FOUND_SHARE: Final = ratio(
     rate(catalogue.UPSTREAM_ATTEMPTS, by="model", status="404", model=_OWN_MODELS),
     rate(catalogue.UPSTREAM_ATTEMPTS, by="model", model=_OWN_MODELS),
 )
-_REFUSED_BY_CAUSE: Final = rate(catalogue.REFUSED, by="cause", cause=f"=~{'|'.join(_OF_CALLERS)}")
 
 
 def _state(value: str, degraded: float, bad: float) -> str:
-    return f"({value} >= 0 >bool {degraded:g}) + ({value} >bool {bad:g})"
+    return f"({value} >bool {degraded:g}) + ({value} >bool {bad:g})"
 
 
 def _above(value: str, threshold: float) -> str:
     """Whether a value exceeds a threshold; absent without a value, as after a time without calls."""
-    return f"({value} >= 0 >bool {threshold:g})"
+    return f"({value} >bool {threshold:g})"
 
 
 def _worst(*values: str) -> str:
@@ -68,8 +87,7 @@ def _worst(*values: str) -> str:
     return f"max({' or '.join(labelled)})"
 
 
-_PROCESS: Final = "Us: process"
-_ROWS: Final = (
+_OF_CALLS: Final = (
     Query(
         _worst(
             f"2 * max({_share('=~401|403')} >bool {thresholds.KEY_REJECTED_SHARE:g})",
@@ -79,11 +97,7 @@ _ROWS: Final = (
     ),
     Query(f"2 * max({_NOT_FOUND_SHARE} >bool {thresholds.MODEL_NOT_FOUND_SHARE:g})", "Claude: retired models"),
     Query(
-        _state(
-            _share("=~50.|5xx|error"),
-            thresholds.UPSTREAM_ERROR_SHARE_WARNING,
-            thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
-        ),
+        _state(ERROR_SHARE, thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
         "Claude: errors, unreachable",
     ),
     Query(
@@ -103,13 +117,15 @@ _ROWS: Final = (
         "Claude: slow or silent",
     ),
     Query(
-        f"{ratio(f'max({_REFUSED_BY_CAUSE})', rate(catalogue.REQUESTS))} >bool {thresholds.REFUSED_SHARE:g}",
+        f"{_greatest_refused_share('=~' + '|'.join(_OF_CALLERS))} >bool {thresholds.REFUSED_SHARE:g}",
         "Callers: refused",
     ),
     Query(
         _state(WAIT_P95, thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS),
         "Callers: wait for quota",
     ),
+)
+_OF_REPLICAS: Final = (
     Query(
         _worst(
             f"2 * (1 - min({_UP}))",
@@ -118,15 +134,17 @@ _ROWS: Final = (
             _above(quantile(0.99, catalogue.OVERHEAD), thresholds.OVERHEAD_P99_SECONDS),
             _above(quantile(0.99, catalogue.EVENT_LOOP_LAG), thresholds.LOOP_LAG_P99_SECONDS),
         ),
-        _PROCESS,
+        "Us: process",
     ),
     Query(
-        _worst(
-            f"max({select(catalogue.DEGRADED)})",
-            f"1 - min({select(catalogue.LEDGER_UP)})",
-            f"max({select(catalogue.LEDGER_UNWRITTEN)} >bool {thresholds.LEDGER_UNWRITTEN_SECONDS})",
-            _above(quantile(0.99, catalogue.STORE_LATENCY), thresholds.STORE_LATENCY_P99_SECONDS),
-            f"2 * (min({select(catalogue.SNAPSHOT_AGE)}) >bool {thresholds.LEADER_SILENT_SECONDS})",
+        _alive(
+            _worst(
+                f"max({select(catalogue.DEGRADED)})",
+                f"1 - min({select(catalogue.LEDGER_UP)})",
+                f"max({select(catalogue.LEDGER_UNWRITTEN)} >bool {thresholds.LEDGER_UNWRITTEN_SECONDS})",
+                _above(quantile(0.99, catalogue.STORE_LATENCY), thresholds.STORE_LATENCY_P99_SECONDS),
+                f"2 * (min({select(catalogue.SNAPSHOT_AGE)}) >bool {thresholds.LEADER_SILENT_SECONDS})",
+            )
         ),
         "Us: store and ledger",
     ),
@@ -142,15 +160,15 @@ _ROWS: Final = (
 
 HEALTH: Final[Panel] = states(
     "Health",
-    "Green is good. Each row turns orange and red at the thresholds of the alerts, minutes before they fire. The first"
-    " word says whose fault it is. Our key: see the Claude Console. Claude: see Models and upstream, and"
-    " status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow replica,"
-    " or no metrics; upkeep is a refused reload, an unreadable state, or a key that expires soon.",
-    [each if each.legend == _PROCESS else replace(each, expr=alive(each.expr)) for each in _ROWS],
+    "Green is good. Each row turns orange and red at the thresholds of the alerts, minutes before they fire. Grey: no"
+    " calls. Empty: unknown. The first word says whose fault it is. Our key: see the Claude Console. Claude: see Models"
+    " and upstream, and status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow"
+    " replica, or no metrics; upkeep is a refused reload, an unreadable state, or a key that expires soon.",
+    [*(replace(each, expr=or_idle(each.expr)) for each in _OF_CALLS), *_OF_REPLICAS],
     MODELS,
     names=_STATES,
     width=12,
-    height=10,
+    height=8,
     no_value="No data",
 )
 """One row for each way in which calls fail."""

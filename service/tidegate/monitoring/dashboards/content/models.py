@@ -22,16 +22,17 @@ from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["MODELS_BOARD"]
 
-_BY_MODEL: Final = f"({increase(catalogue.UPSTREAM_ATTEMPTS, by='model')} > 0)"
-"""Excludes unused models, whose counters are 0."""
+_BY_MODEL: Final = increase(catalogue.UPSTREAM_ATTEMPTS, by="model")
+_USED: Final = f"({_BY_MODEL} > 0 or {increase(catalogue.TOKENS, by='model')} > 0)"
+"""Excludes unused models, whose counters are 0. The tokens of a batch count without an attempt for its model."""
 _KIND_COLOURS: Final = {
     "input": units.NEUTRAL,
     "output": units.WARNING,
     "cache_read": units.GOOD,
     "cache_creation": units.LIMITED,
 }
-_OTHER_5XX: Final = "=~50."
-"""The upstream's 5xx except 529, which has its own panel."""
+_OTHER_5XX: Final = "=~50.|5xx"
+"""5xx except 529, which has a column of its own."""
 
 
 _ANSWERS: Final = Row(
@@ -41,22 +42,19 @@ _ANSWERS: Final = Row(
             "Attempts by status",
             "Includes retries. Mostly 200 is good. 401 and 403 are about our own key. 5xx: a status of a proxy. error:"
             " no connection, or broken off. deadline: the call's timeout expired. abandoned: its client disconnected.",
-            units.PER_SECOND,
-            [Query(f"{rate(catalogue.UPSTREAM_ATTEMPTS, by='status')} > 0", "{{status}}")],
+            units.PER_MINUTE,
+            [Query(nonzero_per_minute(catalogue.UPSTREAM_ATTEMPTS, by="status"), "{{status}}")],
             OVERVIEW,
             stacked=True,
             colours={
                 "/^2/": units.GOOD,
                 "429": units.LIMITED,
                 "529": units.OVERLOADED,
-                "/^50/": units.FAILED,
-                "5xx": units.FAILED,
                 "error": units.WARNING,
-                "/^40[13]/": "yellow",
-                "/^4(00|04|xx)/": "light-blue",
                 "deadline": units.NEUTRAL,
                 "abandoned": units.UNKNOWN,
             },
+            shades={"/^5(0|xx)/": units.FAILED, "/^40[13]$/": "yellow", "/^4(?!01|03|29)/": "light-blue"},
             no_value="No attempts",
             width=8,
         ),
@@ -191,8 +189,7 @@ _TOKENS: Final = Row(
                 *(
                     Column(
                         title,
-                        f"({or_zero(increase(catalogue.UPSTREAM_ATTEMPTS, by='model', status=status), _BY_MODEL)})"
-                        f" and {_BY_MODEL}",
+                        or_zero(increase(catalogue.UPSTREAM_ATTEMPTS, by="model", status=status), _BY_MODEL),
                         units.EXACT_COUNT,
                         decimals=0,
                     )
@@ -203,6 +200,7 @@ _TOKENS: Final = Row(
                         ("529", "529"),
                         ("Other 5xx", _OTHER_5XX),
                         ("No response", "error"),
+                        ("Deadline", "deadline"),
                     )
                 ),
                 Column("Input", increase(catalogue.TOKENS, by="model", kind="input"), units.COUNT, decimals=1),
@@ -210,15 +208,15 @@ _TOKENS: Final = Row(
                     "Cache reads", increase(catalogue.TOKENS, by="model", kind="cache_read"), units.COUNT, decimals=1
                 ),
                 Column("Output", increase(catalogue.TOKENS, by="model", kind="output"), units.COUNT, decimals=1),
-                Column(
-                    "Cost", f"{increase(catalogue.COST_USD, by='model')} and {_BY_MODEL}", units.DOLLARS, decimals=2
-                ),
+                Column("Cost", increase(catalogue.COST_USD, by="model"), units.DOLLARS, decimals=2),
             ],
             {"model": MODELS.by("model")},
             CALLERS,
             sort_by="Attempts",
             widths={"model": 180},
+            only=_USED,
             height=7,
+            no_value="No attempts",
         ),
     ),
 )
@@ -237,7 +235,8 @@ _WORKFLOWS: Final = Row(
             ],
             OVERVIEW,
             stacked=True,
-            colours={"ok": units.GOOD, "repaired": "yellow", "failed": units.FAILED, "invalid": units.WARNING},
+            colours=units.WORKFLOW_OUTCOMES,
+            shades={"/^fallback/": units.NEUTRAL},
             no_value="No workflows",
             width=24,
         ),

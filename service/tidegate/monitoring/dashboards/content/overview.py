@@ -1,15 +1,18 @@
 """Dashboard "Overview": whether a problem is caused by Tidegate, by Claude or by one caller."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.content.callers import BUSIEST_CALLERS
 from tidegate.monitoring.dashboards.content.firing import FIRING_ALERTS
-from tidegate.monitoring.dashboards.content.health import FAILED_SHARE, HEALTH, REFUSED_SHARE, WAIT_P95, alive
+from tidegate.monitoring.dashboards.content.health import ERROR_SHARE, HEALTH, IDLE, REFUSED_SHARE, WAIT_P95, or_idle
 from tidegate.monitoring.dashboards.content.replicas import REPLICAS_ROW
-from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
-from tidegate.monitoring.dashboards.panel_types import stat, timeseries
+from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO, Link
+from tidegate.monitoring.dashboards.panel_types import PLAIN, stat, timeseries
+from tidegate.monitoring.dashboards.panels import Panel, Step
 from tidegate.monitoring.dashboards.queries import (
     Query,
     availability,
@@ -36,6 +39,25 @@ def _calls_with(outcome: str) -> str:
     return or_zero(increase(catalogue.REQUESTS, by="caller", outcome=outcome), _BY_CALLER)
 
 
+def _now(
+    title: str,
+    description: str,
+    unit: str,
+    value: str,
+    link: Link,
+    *,
+    steps: Sequence[Step] = PLAIN,
+    decimals: int | None = None,
+    none_below: float = 0,
+) -> Panel:
+    """A number of the present. `none_below` is the least value that differs from zero."""
+    panel = stat(title, description, unit, Query(or_idle(value)), link, steps=steps, decimals=decimals, height=3)
+    words = [{"type": "value", "options": {str(IDLE): {"text": "No calls", "color": units.UNKNOWN}}}]
+    if none_below:
+        words.append({"type": "range", "options": {"from": 0, "to": none_below, "result": {"text": "none"}}})
+    return replace(panel, defaults={**panel.defaults, "mappings": [*panel.defaults["mappings"], *words]})
+
+
 _NOW: Final = Row(
     "Is it us, Claude, our key, or one caller?",
     (
@@ -45,22 +67,18 @@ _NOW: Final = Row(
             "Callers in the time range, by unsuccessful calls",
             "The callers with most calls in the time range, those with most unsuccessful ones first. If one caller"
             " alone has them, it is the caller: click it. If all do, see Who above. A large share of calls with"
-            " refusals is a flood. The column Other has invalid calls and those that were given up. The caller"
-            " `other` is all callers without a name of their own.",
+            " refusals is a flood. The column Other has invalid calls, those that were given up, and those whose"
+            " deadline passed. The caller `other` is all callers without a name of their own.",
             {"caller": "Caller"},
             [
                 Column("Unsuccessful", _calls_with("!=ok"), units.EXACT_COUNT, decimals=0),
                 Column("Refused", _calls_with("refused"), units.EXACT_COUNT, decimals=0),
-                Column("Failed", _calls_with("=~upstream_error|rate_limited"), units.EXACT_COUNT, decimals=0),
-                Column(
-                    "Other",
-                    _calls_with("=~client_error|abandoned"),
-                    units.EXACT_COUNT,
-                    decimals=0,
-                ),
+                Column("429", _calls_with("rate_limited"), units.EXACT_COUNT, decimals=0),
+                Column("Claude failed", _calls_with("upstream_error"), units.EXACT_COUNT, decimals=0),
+                Column("Other", _calls_with("=~deadline|client_error|abandoned"), units.EXACT_COUNT, decimals=0),
                 Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
                 Column(
-                    "Share of calls",
+                    "Share",
                     f"{_BY_CALLER} / scalar({increase(catalogue.REQUESTS)})",
                     units.SHARE,
                     decimals=0,
@@ -71,69 +89,65 @@ _NOW: Final = Row(
             CALLERS,
             sort_by="Unsuccessful",
             only=f"({BUSIEST_CALLERS} > 0)",
+            widths={"Refused": 80, "429": 60, "Other": 65, "Calls": 75},
             width=12,
-            height=10,
-            no_value="No data",
+            height=8,
+            no_value="No calls",
         ),
-        stat(
+        _now(
             "Calls now",
             "Calls per second, all outcomes. Compare with the same time on other days. A sudden drop to zero is a fault"
             " in front of Tidegate.",
             units.PER_SECOND,
-            Query(alive(_CALLS)),
+            _CALLS,
             CALLERS,
         ),
-        stat(
+        _now(
             "Answered now",
-            "Share of calls that did not fail, excluding refused, invalid and abandoned ones. Below the objective, the"
-            " error budget shrinks: see SLO.",
+            "Share of calls that did not fail, excluding refused, invalid and abandoned ones. Not filtered by caller."
+            " Below the objective, the error budget shrinks: see SLO.",
             units.SHARE,
-            Query(alive(availability(rate))),
+            availability(rate),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
-            no_value="No data",
             decimals=1,
         ),
-        stat(
+        _now(
             "Wait now, p95",
-            "Wait for quota, excluding class batch. Milliseconds, the lowest bucket of the histogram, mean no wait;"
-            " otherwise see Limiter.",
+            "Wait for quota of the pool and class that wait longest, excluding class batch and callers that flood a"
+            " pool. Needs the recording rules; not filtered by instance. None is good; otherwise see Limiter.",
             units.SECONDS,
-            Query(alive(WAIT_P95)),
+            WAIT_P95,
             LIMITER,
             steps=levels.QUEUE_WAIT,
-            no_value="No data",
+            none_below=catalogue.QUEUE_WAIT.buckets[0],
         ),
-        stat(
+        _now(
             "Refused now",
-            "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
+            "Share of calls that Tidegate refuses for the most frequent cause. Zero is good; otherwise see the causes"
+            " below.",
             units.SHARE,
-            Query(alive(REFUSED_SHARE)),
+            REFUSED_SHARE,
             LIMITER,
             steps=levels.REFUSED,
-            no_value="No data",
             decimals=1,
         ),
-        stat(
-            "Failed attempts",
-            "Share of the requests to Claude that got no usable response: 401, 403, 429, 5xx, no connection, or none in"
-            " time. Near zero is good. Retries hide them until they are many.",
+        _now(
+            "Claude errors",
+            "Share of the requests to Claude that failed with a 5xx other than 529, or got no response. Near zero is"
+            " good. Retries hide them until they are many. For 429, 529 and our key, see Health.",
             units.SHARE,
-            Query(alive(FAILED_SHARE)),
+            ERROR_SHARE,
             MODELS,
             steps=levels.rising(thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
-            no_value="No data",
             decimals=1,
         ),
-        stat(
+        _now(
             "Spend per hour",
-            "US dollars per hour at list prices, at the current rate. Orange: above the minimum of the alert on unusual"
-            " spend; compare with previous days in Callers.",
+            "US dollars per hour at list prices, at the current rate. Compare with previous days in Callers.",
             units.DOLLARS,
-            Query(alive(f"3600 * {rate(catalogue.COST_USD)}")),
+            f"3600 * {rate(catalogue.COST_USD)}",
             CALLERS,
-            steps=levels.rising(thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR),
-            no_value="No data",
             decimals=2,
         ),
     ),
@@ -145,19 +159,13 @@ _COURSE: Final = Row(
         timeseries(
             "Calls by outcome",
             "Mostly ok is good. refused: by Tidegate. rate_limited: a 429 of Claude that could not be retried in time."
-            " upstream_error: a failure after all retries. client_error and abandoned: caused by the program.",
+            " deadline: the call's timeout passed. upstream_error: a failure after all retries. client_error and"
+            " abandoned: caused by the program.",
             units.PER_SECOND,
             [Query(rate(catalogue.REQUESTS, by="outcome"), "{{outcome}}")],
             CALLERS,
             stacked=True,
-            colours={
-                "ok": units.GOOD,
-                "refused": units.REFUSED,
-                "upstream_error": units.FAILED,
-                "rate_limited": units.LIMITED,
-                "client_error": units.NEUTRAL,
-                "abandoned": units.UNKNOWN,
-            },
+            colours=units.OUTCOMES,
         ),
         timeseries(
             "Duration of calls",
@@ -196,7 +204,8 @@ _COURSE: Final = Row(
             ],
             MODELS,
             stacked=True,
-            colours={"429": units.LIMITED, "529": units.OVERLOADED, "/^5(0|xx)/": units.FAILED, "error": units.WARNING},
+            colours={"429": units.LIMITED, "529": units.OVERLOADED, "error": units.WARNING},
+            shades={"/^5(0|xx)/": units.FAILED},
             no_value="No failures",
         ),
     ),
@@ -212,8 +221,8 @@ _SATURATION: Final = Row(
             units.SHARE,
             [
                 Query(
-                    f"max by (pool) (60 * {rate(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
-                    f" / {shared(catalogue.LIMIT_PER_MINUTE, 'pool, dimension', source='effective')})",
+                    f"max by (pool) (60 * {rate(catalogue.QUOTA_CHARGED, by='job, pool, dimension')}"
+                    f" / {shared(catalogue.LIMIT_PER_MINUTE, 'job, pool, dimension', source='effective')})",
                     "{{pool}}",
                 )
             ],
