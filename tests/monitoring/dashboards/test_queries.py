@@ -182,6 +182,17 @@ def test_each_filter_passes_every_variable_that_the_metric_has_a_label_for() -> 
     assert select(catalogue.AVAILABLE, pool="") == 'tidegate_available{job=~"$job",instance=~"$instance"}'
 
 
+def test_no_number_mixes_one_caller_with_all_callers() -> None:
+    guards = {"up", catalogue.BUILD_INFO.name}
+    mixed = set()
+    for asked in _ASKED:
+        filtered = {"$caller" in conditions for name, conditions in _SELECTOR.findall(asked.expr) if name not in guards}
+        if len(filtered) == 2:
+            mixed.add(asked.panel)
+    # Their second metric only decides whether a row or a series is there.
+    assert mixed == {"Models in the time range", "Waiting, by caller and limit"}
+
+
 def test_windows_follow_the_time_range() -> None:
     fixed = {
         asked.panel: found

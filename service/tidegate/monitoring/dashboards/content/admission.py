@@ -11,7 +11,7 @@ from tidegate.monitoring.dashboards.queries import (
     increase,
     or_zero,
     quantile,
-    rate,
+    select,
     shared,
     total,
 )
@@ -23,29 +23,32 @@ _SHORTEST: Final = str(catalogue.QUEUE_WAIT.buckets[0])
 """Bucket of waits that count as zero, in seconds."""
 _ADMITTED: Final = increase(catalogue.QUEUE_WAIT, suffix="_count")
 _AT_ONCE: Final = increase(catalogue.QUEUE_WAIT, suffix="_bucket", le=_SHORTEST)
-_AT_ONCE_RATE: Final = rate(catalogue.QUEUE_WAIT, suffix="_bucket", le=_SHORTEST)
-
+_WAITING: Final = f"sum({select(catalogue.QUEUE_DEPTH)})"
 
 ADMISSION_ROW: Final = Row(
     "From arrival to admission",
     (
         bars(
             "Admission funnel",
-            "Calls in the time range. Most admitted at once is good. For refused calls, see the cause. A call that"
-            " returns to the queue after a 429 is admitted again.",
+            "Calls of all callers in the time range. Most admitted at once is good. For refused calls, see the cause. A"
+            " call that returns to the queue after a 429 is admitted again. Clients that gave up waiting are missing:"
+            " see Waits without admission on Callers.",
             units.EXACT_COUNT,
             [
-                Query(f"{_ADMITTED} + {increase(catalogue.REFUSED)}", "arrived", instant=True),
+                # Admissions have no label `caller`, so the variable must not filter refusals either.
+                Query(f"{_ADMITTED} + {increase(catalogue.REFUSED, caller='')} + {_WAITING}", "arrived", instant=True),
                 Query(_AT_ONCE, "admitted at once", instant=True),
                 Query(f"{_ADMITTED} - {_AT_ONCE}", "admitted after a wait", instant=True),
-                Query(f"{increase(catalogue.REFUSED, by='cause')} > 0", "refused: {{cause}}", instant=True),
+                Query(_WAITING, "still waiting", instant=True),
+                Query(f"{increase(catalogue.REFUSED, by='cause', caller='')} > 0", "refused: {{cause}}", instant=True),
             ],
             CALLERS,
             colours={
                 "arrived": units.NEUTRAL,
                 "admitted at once": units.GOOD,
                 "admitted after a wait": "yellow",
-                "/^refused/": units.REFUSED,
+                "still waiting": units.UNKNOWN,
+                **{f"refused: {cause}": colour for cause, colour in units.CAUSES.items()},
             },
             decimals=0,
             no_value="No traffic",
@@ -53,7 +56,8 @@ ADMISSION_ROW: Final = Row(
         timeseries(
             "Queue wait by class, p95",
             "interactive should be below standard, and standard below batch. A class far above the others for a long"
-            " time is starved: check the weights.",
+            " time is starved: check the weights. The lines are those of the alert, which leaves out class batch and"
+            " callers that flood a pool.",
             units.SECONDS,
             [
                 Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}}", exemplars=True),
@@ -85,7 +89,6 @@ ADMISSION_ROW: Final = Row(
             ],
             CALLERS,
             colours=units.CLASSES,
-            limits=levels.QUEUE_WAIT[1:],
         ),
     ),
 )

@@ -76,6 +76,12 @@ CALLER_COLUMNS: Final = (
 )
 """Results by caller in the time range."""
 
+_WAITING: Final = (
+    f"({total(catalogue.CALLER_WAITING, 'caller, limit')})"
+    f" or 0 * sum by (caller, limit) (max_over_time({select(catalogue.CALLER_WAITING)}[$__range] @ end()))"
+    f" and on () {select(catalogue.QUEUE_DEPTH)}"
+)
+"""A caller's series is absent while it does not wait: it is 0 then, unless the service is down."""
 _LONGEST_WAITS: Final = top(_MAX_SERIES, catalogue.CALLER_WAIT, "caller", "_sum")
 
 
@@ -96,7 +102,7 @@ _WAITS: Final = Row(
             " dimension, acceleration, frozen (after a 429), outage, or caller_limit (the caller's own). One caller"
             " alone: its own load. All of them: the quota is too small, or see Limiter.",
             units.COUNT,
-            _waits(total(catalogue.CALLER_WAITING, "caller, limit"), "{{caller}}: {{limit}}"),
+            _waits(_WAITING, "{{caller}}: {{limit}}"),
             LIMITER,
             stacked=True,
             no_value="Nobody waits",
@@ -104,7 +110,8 @@ _WAITS: Final = Row(
         timeseries(
             "Wait until admitted, p95 by caller",
             "Of requests that had to wait. Near zero is good for interactive callers. A caller that waits much longer"
-            " than others has a lower class or weight, a limit of its own, or sends more than its share.",
+            " than others has a lower class or weight, a limit of its own, or sends more than its share. No alert looks"
+            " at single callers.",
             units.SECONDS,
             [
                 Query(
@@ -114,7 +121,6 @@ _WAITS: Final = Row(
                 )
             ],
             CALLERS.by("caller"),
-            limits=((thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),),
             no_value="Nobody had to wait",
         ),
         timeseries(
@@ -122,7 +128,7 @@ _WAITS: Final = Row(
             "Requests per minute that left the queue: refused, timed out or cancelled. They are in no other wait. None"
             " is good. Many of one caller: it sends far more than its share, or its timeout is too short.",
             units.PER_MINUTE,
-            _waits(f"60 * ({rate(catalogue.CALLER_WAIT, by='caller', suffix='_count', end='left')} > 0)", "{{caller}}"),
+            _waits(nonzero_per_minute(catalogue.CALLER_WAIT, "caller", suffix="_count", end="left"), "{{caller}}"),
             CALLERS.by("caller"),
             stacked=True,
             no_value="Every wait ended with admission",

@@ -153,6 +153,8 @@ _LEVELS: Final = Row(
             ],
             MODELS.by("pool"),
             dashed="/ limit$/",
+            # The limit ends when the failures do, and its last value would look like the present one.
+            calculations=("max",),
         ),
     ),
 )

@@ -1,5 +1,6 @@
 """Dashboard "SLO": service level objectives, error budgets and use of the quota."""
 
+from collections.abc import Callable
 from typing import Final
 
 from tidegate.monitoring.dashboards import units
@@ -26,14 +27,23 @@ _TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": th
 _OUR_FAULT: Final = "=~store_unavailable|ledger_unavailable|upstream_credentials|upstream_outage"
 _OBJECTIVE: Final = str(thresholds.LATENCY_OBJECTIVE_SECONDS)
 _WITHIN: Final = f"{thresholds.LATENCY_OBJECTIVE_SECONDS:g} s"
+_BY_JOB: Final = "Of several jobs, the worst; not filtered by instance."
+"""Recording rules add up the replicas of each job."""
 _BUDGET_STEPS: Final[tuple[Step, ...]] = ((None, units.CRITICAL), (0.0, units.GOOD))
 """Red when the budget is spent. Alerts watch the burn rate, which has its own panels."""
 
 
-def _admitted(suffix: str, **matchers: str) -> str:
-    """Admissions that the latency objective counts: without waits of callers that flood a pool."""
-    counted = increase(catalogue.QUEUE_WAIT, suffix=suffix, class_="!=batch", **matchers)
-    return f"({counted} - {increase(catalogue.EXCESS_WAIT, suffix=suffix, **matchers)})"
+def _admitted_in_time(over: Callable[..., str], by: str = "") -> str:
+    """The share of admissions within the objective; leaves out class batch and callers that flood a pool.
+
+    `over` is `rate` or `increase`.
+    """
+
+    def counted(**matchers: str) -> str:
+        waits = over(catalogue.QUEUE_WAIT, by=by, class_="!=batch", **matchers)
+        return f"({waits} - {over(catalogue.EXCESS_WAIT, by=by, **matchers)})"
+
+    return ratio(counted(suffix="_bucket", le=_OBJECTIVE), counted(suffix="_count"))
 
 
 def _objective_steps(objective: str) -> tuple[Step, ...]:
@@ -43,9 +53,9 @@ def _objective_steps(objective: str) -> tuple[Step, ...]:
 def _budget_panel(title: str, objective: str, description: str, link: Link) -> Panel:
     return stat(
         title,
-        f"Remaining share of the 30-day budget for {description}",
+        f"Remaining share of the 30-day budget for {description} {_BY_JOB}",
         units.SHARE,
-        Query(recorded(f"tidegate:{objective}_budget:remaining30d")),
+        Query(f"min({recorded(f'tidegate:{objective}_budget:remaining30d')})"),
         link,
         steps=_BUDGET_STEPS,
         width=6,
@@ -56,16 +66,19 @@ def _budget_panel(title: str, objective: str, description: str, link: Link) -> P
 
 def _burn(objective: str, window_seconds: int) -> str:
     """The burn rate: 1 spends the budget in exactly its period."""
-    return f"{recorded(bad_share(objective, window_seconds))} / {1 - _TARGETS[objective]:.4g}"
+    return f"max({recorded(bad_share(objective, window_seconds))}) / {1 - _TARGETS[objective]:.4g}"
 
 
 def _burn_panel(objective: str) -> Panel:
     return timeseries(
         f"Burn rate: {objective}",
         "1 spends the 30-day budget in 30 days. Below 1 is good. Dashed: the factors of the alerts. An alert fires"
-        " while both of its windows are above its factor.",
+        f" while both of its windows are above its factor; the longer ones are drawn. {_BY_JOB}",
         units.RATIO,
-        [Query(_burn(objective, burn.long_seconds), duration(burn.long_seconds)) for burn in thresholds.BURN_WINDOWS],
+        [
+            Query(_burn(objective, burn.long_seconds), f"{duration(burn.long_seconds)}: alert above {burn.factor:g}")
+            for burn in thresholds.BURN_WINDOWS
+        ],
         OVERVIEW,
         limits=tuple(
             (burn.factor, units.CRITICAL if burn.severity == "critical" else units.WARNING)
@@ -102,13 +115,7 @@ _PROMISE: Final = Row(
             "Share of admissions in the time range, excluding class batch and the waits of callers that flood a pool;"
             f" the objective is {thresholds.LATENCY_TARGET:.0%}.",
             units.SHARE,
-            Query(
-                ratio(
-                    _admitted("_bucket", le=_OBJECTIVE),
-                    _admitted("_count"),
-                ),
-                instant=True,
-            ),
+            Query(_admitted_in_time(increase), instant=True),
             LIMITER,
             steps=_objective_steps("latency"),
             width=6,
@@ -140,10 +147,13 @@ _CAUSES: Final = Row(
             units.PER_MINUTE,
             [
                 Query(
-                    nonzero_per_minute(catalogue.REQUESTS, by="pool", outcome="upstream_error"),
+                    nonzero_per_minute(catalogue.REQUESTS, by="pool", outcome="upstream_error", caller=""),
                     "{{pool}} upstream_error",
                 ),
-                Query(nonzero_per_minute(catalogue.REFUSED, by="pool, cause", cause=_OUR_FAULT), "{{pool}} {{cause}}"),
+                Query(
+                    nonzero_per_minute(catalogue.REFUSED, by="pool, cause", cause=_OUR_FAULT, caller=""),
+                    "{{pool}} {{cause}}",
+                ),
             ],
             MODELS.by("pool"),
             stacked=True,
@@ -156,18 +166,10 @@ _CAUSES: Final = Row(
         ),
         timeseries(
             f"Admitted within {_WITHIN}, by class",
-            f"Share of admissions. Above the line ({thresholds.LATENCY_TARGET:.0%}) is good. Class batch is meant to"
-            " wait and has no objective.",
+            f"Share of admissions. Above the line ({thresholds.LATENCY_TARGET:.0%}) is good. Excludes class batch,"
+            " which is meant to wait, and the waits of callers that flood a pool.",
             units.SHARE,
-            [
-                Query(
-                    ratio(
-                        rate(catalogue.QUEUE_WAIT, by="class", suffix="_bucket", le=_OBJECTIVE),
-                        rate(catalogue.QUEUE_WAIT, by="class", suffix="_count"),
-                    ),
-                    "{{class}}",
-                )
-            ],
+            [Query(_admitted_in_time(rate, by="class"), "{{class}}")],
             CALLERS,
             colours=units.CLASSES,
             max_value=1,
@@ -184,9 +186,10 @@ _QUOTA: Final = Row(
         timeseries(
             "Share of the paid quota used",
             "Share of the quota granted by Claude's limits, over five minutes. High is good as long as calls do not"
-            " wait long. Low while calls wait: a configured limit is too low. Above the line, the queue grows.",
+            " wait long. Low while calls wait: a configured limit is too low. Above the line, the queue grows."
+            f" {_BY_JOB}",
             units.SHARE,
-            [Query(recorded(QUOTA_USED, "pool"), "{{pool}} {{dimension}}")],
+            [Query(f"max by (pool, dimension) ({recorded(QUOTA_USED, 'pool')})", "{{pool}} {{dimension}}")],
             LIMITER.by("pool"),
             limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
             height=10,
@@ -195,12 +198,14 @@ _QUOTA: Final = Row(
         timeseries(
             f"Predicted share in {thresholds.QUOTA_AHEAD_SECONDS // 60} minutes",
             "Extrapolates the growth of the last hour, from 0 to 200 %. Below the line is good. Above, the quota runs"
-            " out soon: ask for a higher limit, or stop work that can wait.",
+            " out soon: ask for a higher limit, or stop work that can wait. The alert also needs a used share above"
+            f" {thresholds.QUOTA_USED_RISKY:.0%} now. {_BY_JOB}",
             units.SHARE,
             [
                 Query(
-                    f"clamp(predict_linear({recorded(QUOTA_USED, 'pool')}[{thresholds.QUOTA_TREND_SECONDS}s],"
-                    f" {thresholds.QUOTA_AHEAD_SECONDS}), 0, 2)",
+                    "max by (pool, dimension) (clamp(predict_linear("
+                    f"{recorded(QUOTA_USED, 'pool')}[{thresholds.QUOTA_TREND_SECONDS}s],"
+                    f" {thresholds.QUOTA_AHEAD_SECONDS}), 0, 2))",
                     "{{pool}} {{dimension}}",
                 )
             ],
