@@ -1,4 +1,4 @@
-"""The dashboard "Callers" shows who waits now, and nobody who waited before."""
+"""The dashboard "Callers" explains each call that was not answered, and shows who waits now."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import pytest
 from support.prometheus import as_asked
 from support.promtool import check_values
 from tidegate.monitoring.dashboards.content.callers import CALLERS_BOARD
+from tidegate.observe.metrics.labels import REQUEST_OUTCOMES
 
+_TABLE = next(panel for panel in CALLERS_BOARD.panels if panel.title == "Callers in the time range")
 _WAITING = next(panel for panel in CALLERS_BOARD.panels if panel.title == "Waiting, by caller and limit").queries[0]
 
 
@@ -24,3 +26,8 @@ def test_a_caller_that_no_longer_waits_is_zero(tmp_path: Path, waiting: str, dep
     }
     labels = '{caller="web",limit="requests"}'
     check_values(tmp_path, series, {as_asked(_WAITING.expr): [] if value is None else [(labels, value)]})
+
+
+def test_each_outcome_has_a_column() -> None:
+    asked = " ".join(query.expr for query in _TABLE.queries)
+    assert [outcome for outcome in REQUEST_OUTCOMES if f'outcome="{outcome}"' not in asked] == []

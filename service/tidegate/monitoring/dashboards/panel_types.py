@@ -7,13 +7,15 @@ from typing import Any, Final
 from tidegate.monitoring.dashboards.links import Link
 from tidegate.monitoring.dashboards.panels import Panel, Step, fixed_colour, override, shades_of, thresholds
 from tidegate.monitoring.dashboards.queries import Query
-from tidegate.monitoring.dashboards.units import COUNT
+from tidegate.monitoring.dashboards.units import COUNT, PER_MINUTE, RATIO, SHARE
 
 __all__ = ["PLAIN", "bars", "decimals_of", "heatmap", "stat", "states", "timeseries"]
 
 PLAIN: Final[tuple[Step, ...]] = ((None, "text"),)
 """Steps of a number without an alert."""
 _REDUCED: Final = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+_ABOUT_ONE: Final = (COUNT, PER_MINUTE, RATIO, SHARE)
+"""Units of axes that reach 1 at least. If all values are zero, Grafana would draw an axis up to 100."""
 _STACKED: Final = {"mode": "normal", "group": "A"}
 _NOT_STACKED: Final = {"mode": "none", "group": "A"}
 _LEGEND: Final = {"displayMode": "table", "placement": "right", "showLegend": True}
@@ -32,10 +34,9 @@ def stat(
     width: int = 4,
     height: int = 4,
     no_value: str = "No data",
-    named: bool = False,
     decimals: int | None = None,
 ) -> Panel:
-    """A single number: the value now, never an older one. `named` shows the series name as well."""
+    """A single number: the value now, never an older one."""
     return Panel(
         kind="stat",
         title=title,
@@ -51,7 +52,7 @@ def stat(
             "graphMode": "none",
             "justifyMode": "auto",
             "orientation": "auto",
-            "textMode": "value_and_name" if named else "value",
+            "textMode": "value",
             "wideLayout": False,
         },
         defaults={
@@ -119,6 +120,8 @@ def timeseries(
         "scaleDistribution": {"type": "log", "log": 10} if logarithmic else {"type": "linear"},
         "thresholdsStyle": {"mode": "dashed" if limits else "off"},
     }
+    if unit in _ABOUT_ONE and not logarithmic:
+        custom["axisSoftMax"] = 1
     overrides = [override(name, {"color": fixed_colour(colour)}) for name, colour in (colours or {}).items()]
     overrides += [override(name, {"color": shades_of(colour)}) for name, colour in (shades or {}).items()]
     if dashed:
@@ -255,12 +258,10 @@ def bars(
     colours: Mapping[str, str] | None = None,
     width: int = 12,
     height: int = 8,
-    max_value: float | None = None,
     decimals: int | None = None,
-    names_above: bool = False,
     no_value: str = "No data",
 ) -> Panel:
-    """One bar per series, at the end of the time range. `names_above` puts long names above the bars."""
+    """One bar per series, at the end of the time range."""
     return Panel(
         kind="bargauge",
         title=title,
@@ -276,7 +277,7 @@ def bars(
             "orientation": "horizontal",
             "showUnfilled": True,
             "valueMode": "text",
-            "namePlacement": "top" if names_above else "left",
+            "namePlacement": "left",
             "minVizHeight": 14,
             "sizing": "auto",
             "text": {"titleSize": 13, "valueSize": 13},
@@ -287,7 +288,6 @@ def bars(
             "color": {"mode": "thresholds"},
             "noValue": no_value,
             **decimals_of(decimals),
-            **({} if max_value is None else {"max": max_value}),
         },
         overrides=[override(name, {"color": fixed_colour(colour)}) for name, colour in (colours or {}).items()],
     )

@@ -24,7 +24,7 @@ from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.catalogue import Metric
 
-__all__ = ["BUSIEST_CALLERS", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
+__all__ = ["BUSIEST_CALLERS", "CALLERS_BOARD", "COST_OF_CALLERS"]
 
 _CALLS: Final = rate(catalogue.REQUESTS)
 _BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
@@ -60,21 +60,19 @@ def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
     return top_and_rest(series, legend, by=by, of=top_series, rest="others", exemplars=metric is catalogue.REFUSED)
 
 
-CALLER_COLUMNS: Final = (
-    Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
-    Column("Share", f"{_BY_CALLER} / scalar({increase(catalogue.REQUESTS)})", units.SHARE, decimals=1, gauge=True),
-    Column(
-        "Answered", ratio(increase(catalogue.REQUESTS, by="caller", outcome="ok"), _BY_CALLER), units.SHARE, decimals=1
-    ),
-    Column("Refused", or_zero(increase(catalogue.REFUSED, by="caller"), _BY_CALLER), units.EXACT_COUNT, decimals=0),
-    Column(
-        "Upstream errors",
-        or_zero(increase(catalogue.REQUESTS, by="caller", outcome="upstream_error"), _BY_CALLER),
-        units.EXACT_COUNT,
-        decimals=0,
-    ),
-)
-"""Results by caller in the time range."""
+def _calls_with(outcome: str) -> str:
+    return or_zero(increase(catalogue.REQUESTS, by="caller", outcome=outcome), _BY_CALLER)
+
+
+_OUTCOMES: Final = {
+    "refused": "Refused",
+    "rate_limited": "429",
+    "upstream_error": "Claude failed",
+    "deadline": "Deadline",
+    "client_error": "Invalid",
+    "abandoned": "Abandoned",
+}
+"""Titles of the columns that explain why less than 100 % are answered."""
 
 _WAITING: Final = (
     f"({total(catalogue.CALLER_WAITING, 'caller, limit')})"
@@ -150,16 +148,28 @@ _TABLE: Final = Row(
         table(
             "Callers in the time range",
             f"The {_MAX_ROWS} callers with most calls. Look for a caller that stands out in share, refusals, errors or"
-            " cost, and click it. `default` is all calls without a key, `other` all callers without a metric label of"
-            " their own: `tidegate usage --by caller` and the page /usage show each of them.",
+            " cost, and click it. Deadline: no response in the time that the call had. `default` is all calls without a"
+            " key, `other` all callers without a metric label of their own: `tidegate usage --by caller` and the page"
+            " /usage show each of them.",
             {"caller": "Caller"},
             [
-                *CALLER_COLUMNS,
+                Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
                 Column(
-                    "Abandoned",
-                    or_zero(increase(catalogue.REQUESTS, by="caller", outcome="abandoned"), _BY_CALLER),
-                    units.EXACT_COUNT,
-                    decimals=0,
+                    "Share",
+                    f"{_BY_CALLER} / scalar({increase(catalogue.REQUESTS)})",
+                    units.SHARE,
+                    decimals=1,
+                    gauge=True,
+                ),
+                Column(
+                    "Answered",
+                    ratio(increase(catalogue.REQUESTS, by="caller", outcome="ok"), _BY_CALLER),
+                    units.SHARE,
+                    decimals=1,
+                ),
+                *(
+                    Column(title, _calls_with(outcome), units.EXACT_COUNT, decimals=0)
+                    for outcome, title in _OUTCOMES.items()
                 ),
                 Column("Input", increase(catalogue.TOKENS, by="caller", kind="!=output"), units.COUNT, decimals=1),
                 Column("Output", increase(catalogue.TOKENS, by="caller", kind="output"), units.COUNT, decimals=1),
