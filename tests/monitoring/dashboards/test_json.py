@@ -15,7 +15,7 @@ from tidegate.monitoring.dashboards.board import Board
 from tidegate.monitoring.dashboards.boards import BOARDS, as_text
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from tidegate.observe.metrics import thresholds
-from tidegate.observe.metrics.labels import REQUEST_OUTCOMES, RETRY_REASONS, WORKFLOW_OUTCOMES
+from tidegate.observe.metrics.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, RETRY_REASONS, WORKFLOW_OUTCOMES
 
 _FOLDER = ROOT / "dashboards/json"
 _EACH = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.link.uid)
@@ -166,6 +166,7 @@ def test_every_cause_reason_and_outcome_has_a_colour_and_none_but_ok_is_that_of_
         (units.RETRIES, RETRY_REASONS),
         (units.OUTCOMES, REQUEST_OUTCOMES),
         (units.WORKFLOW_OUTCOMES, WORKFLOW_OUTCOMES),
+        (units.FAILURES, [status for status in ATTEMPT_STATUSES if re.match("429|5|error", status)]),
     ):
         assert colours.keys() == set(names)
         assert len(set(colours.values())) == len(names)

@@ -28,6 +28,18 @@ OVERLOADED: Final = "dark-red"
 """529s of the upstream."""
 FAILED: Final = "red"
 """Other failures of the upstream."""
+FAILURES: Final = {
+    "429": LIMITED,
+    "529": OVERLOADED,
+    "500": FAILED,
+    "501": "semi-dark-red",
+    "502": "light-red",
+    "503": "super-light-red",
+    "504": "light-orange",
+    "5xx": "dark-orange",
+    "error": WARNING,
+}
+"""Failed attempts by status."""
 REFUSED: Final = "orange"
 """Refusals by Tidegate."""
 CAUSES: Final[dict[str, str]] = {

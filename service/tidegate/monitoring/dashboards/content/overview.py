@@ -161,11 +161,12 @@ _COURSE: Final = Row(
             "Mostly ok is good. refused: by Tidegate. rate_limited: a 429 of Claude that could not be retried in time."
             " deadline: the call's timeout passed. upstream_error: a failure after all retries. client_error and"
             " abandoned: caused by the program.",
-            units.PER_SECOND,
-            [Query(rate(catalogue.REQUESTS, by="outcome"), "{{outcome}}")],
+            units.PER_MINUTE,
+            [Query(nonzero_per_minute(catalogue.REQUESTS, by="outcome"), "{{outcome}}")],
             CALLERS,
             stacked=True,
             colours=units.OUTCOMES,
+            no_value="No calls",
         ),
         timeseries(
             "Duration of calls",
@@ -204,8 +205,7 @@ _COURSE: Final = Row(
             ],
             MODELS,
             stacked=True,
-            colours={"429": units.LIMITED, "529": units.OVERLOADED, "error": units.WARNING},
-            shades={"/^5(0|xx)/": units.FAILED},
+            colours=units.FAILURES,
             no_value="No failures",
         ),
     ),
