@@ -6,7 +6,7 @@ from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.panels import Step
 from tidegate.observe.metrics import thresholds
 
-__all__ = ["LIMITED", "QUEUE_WAIT", "REFUSED", "rising"]
+__all__ = ["QUEUE_WAIT", "REFUSED", "rising"]
 
 
 def rising(warning: float, critical: float | None = None) -> tuple[Step, ...]:
@@ -17,4 +17,3 @@ def rising(warning: float, critical: float | None = None) -> tuple[Step, ...]:
 
 QUEUE_WAIT: Final = rising(thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS)
 REFUSED: Final = rising(thresholds.REFUSED_SHARE)
-LIMITED: Final = rising(thresholds.RATE_LIMITED_SHARE_WARNING, thresholds.RATE_LIMITED_SHARE_CRITICAL)
