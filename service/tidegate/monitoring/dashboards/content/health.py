@@ -17,7 +17,7 @@ __all__ = ["ERROR_SHARE", "HEALTH", "IDLE", "REFUSED_SHARE", "WAIT_P95", "or_idl
 IDLE: Final = -1
 """Stands for a value that is absent because there are no calls."""
 _STATES: Final = {
-    IDLE: ("no calls", units.UNKNOWN),
+    IDLE: ("no calls", units.IDLE),
     0: ("fine", units.GOOD),
     1: ("degraded", units.WARNING),
     2: ("bad", units.CRITICAL),

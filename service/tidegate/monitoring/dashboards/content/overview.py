@@ -89,7 +89,7 @@ _NOW: Final = Row(
             CALLERS,
             sort_by="Unsuccessful",
             only=f"({BUSIEST_CALLERS} > 0)",
-            widths={"Refused": 80, "429": 60, "Other": 65, "Calls": 75},
+            widths={"Refused": 72, "429": 52, "Other": 58, "Calls": 64},
             width=12,
             height=8,
             no_value="No calls",
