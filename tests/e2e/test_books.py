@@ -175,7 +175,7 @@ def breaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bookkeeping]:
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bookkeeping]:
     directory = tmp_path_factory.mktemp("slow")
-    with bookkeeping(directory, "--first-token-seconds=0.2", per_token_seconds=0.005) as books:
+    with bookkeeping(directory, "--first-token-seconds=0.2", per_token_seconds=0.02) as books:
         yield books
 
 
@@ -298,10 +298,10 @@ def leaves_after(on: ServiceAndSimulator, seconds: float, *, stream: bool) -> No
         time.sleep(seconds)
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.4])
+@pytest.mark.parametrize("seconds", [0.05, 1.0])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_client_that_disconnects_pays_for_its_output(slow: Bookkeeping, seconds: float, *, stream: bool) -> None:
-    """At 5 ms per token, after 0.2 s: nothing at first, then about 40 tokens, or a third of the response.
+    """At 20 ms per token, after 0.2 s: nothing at first, then about 40 tokens, or a third of the response.
 
     Before the first token the upstream also has only an estimate of the prompt.
     """
@@ -314,7 +314,7 @@ def test_a_client_that_disconnects_pays_for_its_output(slow: Bookkeeping, second
 def test_a_call_that_exceeds_its_deadline_costs_its_output(slow: Bookkeeping) -> None:
     slow.begin()
     for _ in range(FAULTS):
-        assert slow.ask(headers={"x-tidegate-timeout-seconds": "0.5"}) == 504
+        assert slow.ask(headers={"x-tidegate-timeout-seconds": "1.4"}) == 504
     slow.agree(input_tokens=0.05 * FAULTS * INPUT_TOKENS, output_tokens=FAULTS * 35)
 
 
