@@ -17,6 +17,7 @@ from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.monitoring.dashboards.boards import BOARDS
+from tidegate.monitoring.dashboards.content.slo import SLO_BOARD
 from tidegate.monitoring.dashboards.links import LIMITER, SLO
 from tidegate.monitoring.dashboards.queries import (
     histogram,
@@ -224,6 +225,14 @@ def test_a_quantile_without_observations_is_absent(tmp_path: Path, calls: str, m
     series = {f'tidegate_queue_wait_seconds_bucket{{job="t",le="{bound}"}}': calls for bound in ("0.05", "+Inf")}
     expected = [] if median is None else [("{}", median)]
     check_values(tmp_path, series, {as_asked(quantile(0.5, catalogue.QUEUE_WAIT)): expected})
+
+
+@pytest.mark.parametrize(("share", "burn"), [("0x59 NaN", None), ("0x59 0.005", 1.0)])
+def test_a_burn_rate_without_calls_is_absent(tmp_path: Path, share: str, burn: float | None) -> None:
+    (panel,) = (panel for panel in SLO_BOARD.panels if panel.title == "Burn rate: availability")
+    expected = [] if burn is None else [("{}", burn)]
+    series = {'tidegate:availability_bad:ratio_rate1h{job="t"}': share}
+    check_values(tmp_path, series, {as_asked(panel.queries[0].expr): expected})
 
 
 def test_a_heatmap_has_no_infinite_bucket(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def _budget_panel(title: str, objective: str, description: str, link: Link) -> P
 
 
 def _burn(objective: str, window_seconds: int) -> str:
-    """The burn rate: 1 spends the budget in exactly its period."""
-    return f"max({recorded(bad_share(objective, window_seconds))}) / {1 - _TARGETS[objective]:.4g}"
+    """The burn rate: 1 spends the budget in exactly its period. It is absent without calls, instead of NaN."""
+    return f"(max({recorded(bad_share(objective, window_seconds))}) >= 0) / {1 - _TARGETS[objective]:.4g}"
 
 
 def _burn_panel(objective: str) -> Panel:
