@@ -121,7 +121,7 @@ def test_an_outage_is_one_row_with_its_cause(tmp_path: Path) -> None:
         "what": "TidegateKeyRejected critical ",
         "alertname": "TidegateKeyRejected",
         "severity": "critical",
-        "about": "status 401      ",
+        "about": "status 401        ",
     }
     _rows(tmp_path, series, [row | pool])
 
@@ -151,7 +151,7 @@ def test_a_burn_says_why_and_refusals_say_whose(tmp_path: Path) -> None:
         "alertname": "TidegateAvailabilityBurn",
         "severity": "critical",
         "pool": "sonnet",
-        "about": f"{why}      ",
+        "about": f"{why}        ",
     }
     refused = {
         "who": "TidegateRefusals deadline  caller search",
@@ -159,7 +159,7 @@ def test_a_burn_says_why_and_refusals_say_whose(tmp_path: Path) -> None:
         "alertname": "TidegateRefusals",
         "severity": "warning",
         "pool": "haiku",
-        "about": "caller search      ",
+        "about": "caller search        ",
     }
     _rows(tmp_path, series, [burn, refused])
 
@@ -184,13 +184,38 @@ def test_a_spike_of_429s_names_the_limit_and_a_model_without_a_price_its_caller(
         "alertname": "TidegateRateLimitSpike",
         "severity": "warning",
         "pool": "sonnet",
-        "about": "limit of output_tokens      ",
+        "about": "limit of output_tokens        ",
     }
     unpriced = {
         "who": "TidegateUnpricedModel   caller search",
         "what": "TidegateUnpricedModel warning ",
         "alertname": "TidegateUnpricedModel",
         "severity": "warning",
-        "about": f"caller search   {model}   ",
+        "about": f"caller search   {model}     ",
     }
     _rows(tmp_path, series, [spike, unpriced])
+
+
+def test_a_budget_is_named_and_so_is_who_spends_most(tmp_path: Path) -> None:
+    series = (
+        _firing("TidegateBudgetUsedUp", "warning", budget="team-month")
+        | _firing("TidegateSpendUnusual", "warning")
+        | {
+            _series("tidegate_cost_usd_total", model="m", caller="web"): "0+1x60",
+            _series("tidegate_cost_usd_total", model="m", caller="search"): "0+3x60",
+        }
+    )
+    used_up, unusual = (
+        {
+            "who": f"{name}   {explained}",
+            "what": f"{name} warning ",
+            "alertname": name,
+            "severity": "warning",
+            "about": about,
+        }
+        for name, explained, about in (
+            ("TidegateBudgetUsedUp", "", "       budget team-month"),
+            ("TidegateSpendUnusual", "caller search", "caller search        "),
+        )
+    )
+    _rows(tmp_path, series, [used_up, unusual])

@@ -19,7 +19,7 @@ _REPLICA = 'tidegate_build_info{job="tidegate",instance="a"}'
 _ROWS = {query.legend: as_asked(query.expr) for query in HEALTH.queries}
 _NOW = {panel.title: as_asked(panel.queries[0].expr) for panel in OVERVIEW_BOARD.rows[0].panels if panel.kind == "stat"}
 _OVERLOADED = _ROWS["Claude: overloaded (529)"]
-_CALLS, _ERRORS, _REFUSED = (_NOW[title] for title in ("Calls now", "Claude errors", "Refused now"))
+_CALLS, _ERRORS, _REFUSED = (_NOW[title] for title in ("Calls now", "5xx, not 529", "Refused now"))
 _WAIT = _NOW["Wait now, p95"]
 
 

@@ -110,6 +110,9 @@ _EXPLANATIONS: Final = " or ".join(
         _about_alert(
             _most(catalogue.RATE_LIMITED, "dimension", "job, pool", named="limit of"), "TidegateRateLimitSpike"
         ),
+        _about_alert(_most(catalogue.RATE_LIMITED, "dimension", "job, pool", named="limit of"), "TidegatePoolFrozen"),
+        _about_alert(_most(catalogue.REQUESTS, "caller", "job, pool"), "TidegateQuotaRunsOut"),
+        _about_alert(_most(catalogue.COST_USD, "caller", "job"), "TidegateSpendUnusual"),
         _about_alert(_most(catalogue.REFUSED, "caller", "job, pool, cause"), "TidegateRefusals"),
         _about_alert(_most(catalogue.TOKENS, "caller", "job, model"), "TidegateUnpricedModel"),
     )
@@ -119,10 +122,11 @@ _TOLD: Final = without_inhibited(
     f" or ignoring (explained) {_FIRING})",
     "explained",
 )
-_ABOUT: Final = '"explained", "class", "dimension", "model", "kind", "route", "instance"'
+_NAMED: Final = f'label_replace({_TOLD}, "named", "budget", "budget", ".+")'
+_ABOUT: Final = '"explained", "class", "dimension", "model", "kind", "route", "instance", "named", "budget"'
 _ROWS: Final = (
     "max by (who, what, alertname, severity, pool, about) (label_replace("
-    f'label_join(label_join(label_join({_TOLD}, "who", " ", "alertname", "cause", "kind", "explained"),'
+    f'label_join(label_join(label_join({_NAMED}, "who", " ", "alertname", "cause", "kind", "explained"),'
     f' "what", " ", "alertname", "severity", "cause"), "about", " ", {_ABOUT}),'
     ' "about", "", "about", " *"))'
     ' or on () label_replace(0 * count(ALERTS{alertname="Watchdog",alertstate="firing"}),'

@@ -15,9 +15,9 @@ from tidegate.observe.metrics import catalogue, thresholds
 __all__ = ["ERROR_SHARE", "HEALTH", "IDLE", "REFUSED_SHARE", "WAIT_P95", "or_idle"]
 
 IDLE: Final = -1
-"""Stands for a value that is absent because there are no calls."""
+"""Stands for a value that is absent because no call has ended."""
 _STATES: Final = {
-    IDLE: ("no calls", units.IDLE),
+    IDLE: ("none ended", units.IDLE),
     0: ("fine", units.GOOD),
     1: ("degraded", units.WARNING),
     2: ("bad", units.CRITICAL),
@@ -161,9 +161,9 @@ _OF_REPLICAS: Final = (
 HEALTH: Final[Panel] = states(
     "Health",
     "Green is good. Each row turns orange and red at the thresholds of the alerts, minutes before they fire. Grey: no"
-    " calls. Empty: unknown. The first word says whose fault it is. Our key: see the Claude Console. Claude: see Models"
-    " and upstream, and status.claude.com. Callers: see the table beside. Us: process is a dead, restarting or slow"
-    " replica, or no metrics; upkeep is a refused reload, an unreadable state, or a key that expires soon.",
+    " call has ended. Empty: unknown. The first word says whose fault it is. Our key: see the Claude Console. Claude:"
+    " see Models and upstream, and status.claude.com. Callers: see the table beside. Us: process is a dead, restarting"
+    " or slow replica, or no metrics; upkeep is a refused reload, an unreadable state, or a key that expires soon.",
     [*(replace(each, expr=or_idle(each.expr)) for each in _OF_CALLS), *_OF_REPLICAS],
     MODELS,
     names=_STATES,

@@ -52,7 +52,7 @@ def _now(
 ) -> Panel:
     """A number of the present. `none_below` is the least value that differs from zero."""
     panel = stat(title, description, unit, Query(or_idle(value)), link, steps=steps, decimals=decimals, height=3)
-    words = [{"type": "value", "options": {str(IDLE): {"text": "No calls", "color": units.UNKNOWN}}}]
+    words = [{"type": "value", "options": {str(IDLE): {"text": "None ended", "color": units.UNKNOWN}}}]
     if none_below:
         words.append({"type": "range", "options": {"from": 0, "to": none_below, "result": {"text": "none"}}})
     return replace(panel, defaults={**panel.defaults, "mappings": [*panel.defaults["mappings"], *words]})
@@ -133,7 +133,7 @@ _NOW: Final = Row(
             decimals=1,
         ),
         _now(
-            "Claude errors",
+            "5xx, not 529",
             "Share of the requests to Claude that failed with a 5xx other than 529, or got no response. Near zero is"
             " good. Retries hide them until they are many. For 429, 529 and our key, see Health.",
             units.SHARE,
