@@ -151,6 +151,16 @@ def test_a_link_by_a_label_filters_what_its_dashboard_offers(board: Board) -> No
 
 
 @_EACH
+def test_a_link_by_a_label_keeps_all_other_variables(board: Board) -> None:
+    offered = {item["name"] for item in board.json()["templating"]["list"]} - {"runbooks"}
+    for link in _links(board):
+        own = re.search(r"var-(\w+)=", link["url"])
+        if own:
+            kept = re.findall(r"\$\{(\w+):queryparam}", link["url"])
+            assert set(kept) == offered - {own[1]}, link
+
+
+@_EACH
 def test_thresholds_are_the_numbers_of_the_alerts(board: Board) -> None:
     numbers = {value for name, value in vars(thresholds).items() if name.isupper() and isinstance(value, int | float)}
     numbers |= {burn.factor for burn in thresholds.BURN_WINDOWS}

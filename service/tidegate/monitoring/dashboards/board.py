@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tidegate.monitoring import RUNBOOKS_URL
-from tidegate.monitoring.dashboards.links import Link
+from tidegate.monitoring.dashboards.links import Link, with_variables
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import select
 from tidegate.monitoring.dashboards.variables import (
@@ -64,8 +64,9 @@ class Board:
         identifiers = [panel.id for panel in self.panels]
         if len(set(identifiers)) < len(identifiers):
             raise ValueError(f"{self.link.uid}: two panels have the same title, or titles with the same checksum")
-        placed = list(self._placed())
         used = re.findall(r"\$(\w+)", " ".join(query.expr for panel in self.panels for query in panel.queries))
+        filters = [name for name in FILTERS if name in used]
+        placed = with_variables(list(self._placed()), filters)
         return {
             "uid": self.link.uid,
             "title": f"Tidegate / {self.link.title}",
@@ -81,7 +82,7 @@ class Board:
             "templating": {
                 "list": [
                     datasource_variable(),
-                    *(filter_variable(name) for name in FILTERS if name in used),
+                    *map(filter_variable, filters),
                     *([runbooks_variable(runbooks_url)] if "${runbooks}" in str(placed) else []),
                 ],
             },

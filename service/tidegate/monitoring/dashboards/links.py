@@ -1,11 +1,17 @@
 """Links from panels to other dashboards, which keep the time range and filter by the clicked value."""
 
+import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CALLERS", "LIMITER", "MODELS", "OVERVIEW", "RUNBOOK", "SLO", "Link", "RunbookLink"]
+__all__ = ["CALLERS", "LIMITER", "MODELS", "OVERVIEW", "RUNBOOK", "SLO", "Link", "RunbookLink", "with_variables"]
 
-_KEPT: Final = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
+_VARIABLES: Final = "@variables"
+"""Stands for the variables of the dashboard that a link is on."""
+_KEPT: Final = f"${{datasource:queryparam}}&{_VARIABLES}&${{__url_time_range}}"
+_FILTERED: Final = re.compile(rf'\?var-(?P<label>\w+)=[^"]*?{_VARIABLES}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,20 @@ class RunbookLink:
     def of_cell(self) -> dict[str, Any]:
         """The link of a table cell."""
         return {"title": "Runbook", "url": "${runbooks}/${__value.text}.md", "targetBlank": True}
+
+
+def with_variables(panels: list[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
+    """Panels whose links keep these variables of their dashboard, except the one that a link sets itself.
+
+    `${__all_variables}` would keep the other values of that one, too.
+    """
+
+    def kept(found: re.Match[str]) -> str:
+        parameters = "&".join(f"${{{name}:queryparam}}" for name in names if name != found["label"])
+        return found[0].replace(_VARIABLES, parameters)
+
+    filled: list[dict[str, Any]] = json.loads(_FILTERED.sub(kept, json.dumps(panels)))
+    return filled
 
 
 RUNBOOK: Final = RunbookLink()
