@@ -205,7 +205,7 @@ def test_windows_follow_the_time_range() -> None:
 def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path: Path) -> None:
     by_caller = rate(catalogue.REQUESTS, by="caller")
     ten = top(10, catalogue.REQUESTS, "caller")
-    asked = top_and_rest(by_caller, "{{caller}}", by="caller", of=ten, rest="further callers")
+    asked = top_and_rest(by_caller, "{{caller}}", by="caller", of=ten)
     greatest_ones, others = (as_asked(query.expr) for query in asked)
     series = {
         f'{catalogue.REQUESTS.name}{{job="t",instance="a",pool="p",caller="c{number}"}}': f"0+{60 * number}x60"

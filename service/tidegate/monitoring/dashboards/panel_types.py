@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tidegate.monitoring.dashboards.links import Link
 from tidegate.monitoring.dashboards.panels import Panel, Step, fixed_colour, override, shades_of, thresholds
-from tidegate.monitoring.dashboards.queries import Query
+from tidegate.monitoring.dashboards.queries import OTHERS, Query
 from tidegate.monitoring.dashboards.units import COUNT, PER_MINUTE, RATIO, SHARE
 
 __all__ = ["PLAIN", "bars", "decimals_of", "heatmap", "stat", "states", "timeseries"]
@@ -124,6 +124,8 @@ def timeseries(
         custom["axisSoftMax"] = 1
     overrides = [override(name, {"color": fixed_colour(colour)}) for name, colour in (colours or {}).items()]
     overrides += [override(name, {"color": shades_of(colour)}) for name, colour in (shades or {}).items()]
+    if any(query.legend == OTHERS for query in queries):
+        overrides.append(override(OTHERS, {"links": [link.of_panel()]}))  # it has no value to filter by
     if dashed:
         line = {"fill": "dash", "dash": [8, 6]}
         overrides.append(

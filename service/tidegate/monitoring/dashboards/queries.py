@@ -14,6 +14,7 @@ from tidegate.observe.metrics.catalogue import Metric, MetricType
 from tidegate.observe.metrics.labels import SERVED_ROUTES
 
 __all__ = [
+    "OTHERS",
     "Query",
     "availability",
     "histogram",
@@ -33,6 +34,8 @@ __all__ = [
     "total",
 ]
 
+OTHERS: Final = "others"
+"""The name of the sum of all series that have no name of their own in a graph."""
 _INTERVAL: Final = "$__rate_interval"
 _SHARED: Final = "(shared)"
 """Marks metrics that are the same in all replicas, in the catalogue's help."""
@@ -155,11 +158,11 @@ def top(count: int, metric: Metric, by: str, suffix: str = "", **matchers: str) 
     return f"topk({count}, {_sum(metric, by)} (increase({select(metric, suffix, **matchers)}[$__range] @ end())))"
 
 
-def top_and_rest(expr: str, legend: str, *, by: str, of: str, rest: str, exemplars: bool = False) -> list[Query]:
-    """Queries for the series selected by `top`, and for the sum of all others, named `rest`."""
+def top_and_rest(expr: str, legend: str, *, by: str, of: str, exemplars: bool = False) -> list[Query]:
+    """Queries for the series selected by `top`, and for the sum of all `OTHERS`."""
     return [
         Query(f"({expr}) and on ({by}) {of}", legend, exemplars=exemplars),
-        Query(f"sum(({expr}) unless on ({by}) {of})", rest),
+        Query(f"sum(({expr}) unless on ({by}) {of})", OTHERS),
     ]
 
 

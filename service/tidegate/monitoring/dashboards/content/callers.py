@@ -49,7 +49,7 @@ BUSIEST_CALLERS: Final = top(_MAX_ROWS, catalogue.REQUESTS, "caller")
 
 def _by_caller(expr: str, metric: Metric) -> list[Query]:
     top_series = top(_MAX_SERIES, metric, "caller")
-    return top_and_rest(expr, "{{caller}}", by="caller", of=top_series, rest="further callers")
+    return top_and_rest(expr, "{{caller}}", by="caller", of=top_series)
 
 
 def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
@@ -57,7 +57,7 @@ def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
     legend = f"{{{{caller}}}} {{{{{label}}}}}"
     top_series = top(_MAX_PAIRS, metric, by, **matchers)
     series = nonzero_per_minute(metric, by, **matchers)
-    return top_and_rest(series, legend, by=by, of=top_series, rest="others", exemplars=metric is catalogue.REFUSED)
+    return top_and_rest(series, legend, by=by, of=top_series, exemplars=metric is catalogue.REFUSED)
 
 
 def _calls_with(outcome: str) -> str:
