@@ -17,12 +17,12 @@ from tidegate.monitoring.dashboards.queries import (
     Query,
     availability,
     increase,
+    limit_used,
     nonzero_per_minute,
     or_zero,
     quantile,
     quantiles,
     rate,
-    shared,
     total,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
@@ -219,13 +219,7 @@ _SATURATION: Final = Row(
             "Used share of the dimension nearest to its limit. Near 100 %, calls may wait, which is fine for a while."
             " Above the line, a full bucket is being used up; if that lasts, the queue grows.",
             units.SHARE,
-            [
-                Query(
-                    f"max by (pool) (60 * {rate(catalogue.QUOTA_CHARGED, by='job, pool, dimension')}"
-                    f" / {shared(catalogue.LIMIT_PER_MINUTE, 'job, pool, dimension', source='effective')})",
-                    "{{pool}}",
-                )
-            ],
+            [Query(limit_used("pool"), "{{pool}}")],
             LIMITER.by("pool"),
             width=8,
             limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
