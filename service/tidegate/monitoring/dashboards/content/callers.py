@@ -8,6 +8,7 @@ from tidegate.monitoring.dashboards.content.ledger import BUDGET_ROW, LEDGER_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import timeseries
 from tidegate.monitoring.dashboards.queries import (
+    OTHERS,
     Query,
     increase,
     nonzero_per_minute,
@@ -87,7 +88,7 @@ def _waits(expr: str, legend: str) -> list[Query]:
     """The callers that waited most in the time range, and all others together."""
     return [
         Query(f"({expr}) and on (caller) {_LONGEST_WAITS}", legend),
-        Query(f"sum(({expr}) unless on (caller) {_LONGEST_WAITS})", "further callers"),
+        Query(f"sum(({expr}) unless on (caller) {_LONGEST_WAITS})", OTHERS),
     ]
 
 
