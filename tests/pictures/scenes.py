@@ -30,6 +30,8 @@ _USUAL_SECONDS = 15
 _AFTERWARDS_SECONDS = 2
 """From the moment when all alerts fire to that of the picture."""
 _LEAST_PAUSE_SECONDS = 0.15
+_WITHOUT_CALLERS = {"adaptive_rate_cut"}
+"""Faults that change limits, for which callers would need a key of an admin."""
 _NOT_DURING = {"silence"}
 """Faults that the usual load would end."""
 
@@ -131,10 +133,11 @@ def play(scene: Fault, directory: Path) -> float:
     # A simulator or callers with limits have no room for more load, and more calls in time hide those that wait.
     own_load = (
         makes_keys
+        or scene.name in _WITHOUT_CALLERS
         or not setup.keys().isdisjoint({"simulator", "toml"})
         or any("LatencyBurn" in alert for alert in scene.proves)
     )
-    if CALLERS not in setup.get("toml", "") and not makes_keys:
+    if CALLERS not in setup.get("toml", "") and not makes_keys and scene.name not in _WITHOUT_CALLERS:
         setup["toml"] = f"{setup.get('toml', '')}\n{CALLERS}{_APP}"
     with stack(directory, kind=_Scene, **setup) as running:
         assert isinstance(running, _Scene)

@@ -185,7 +185,7 @@ FIRING_ALERTS: Final[Panel] = table(
     LIMITER,
     sort_by="Severity",
     descending=False,  # alphabetical order puts critical first
-    widths={"severity": 90, "who": 140, "about": 280, "pool": 110, "alertname": 270, "For": 80},
+    widths={"severity": 90, "who": 140, "about": 330, "pool": 110, "alertname": 270, "For": 80},
     words={
         "severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL},
     },
