@@ -32,7 +32,7 @@ from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.gateway.attempt.relay_context import RelayContext
 from tidegate.gateway.call import Call
 from tidegate.gateway.forwarded_headers import is_event_stream
-from tidegate.gateway.gateway_errors import invalid, no_stream, refused, unreachable
+from tidegate.gateway.gateway_errors import LocalResponse, invalid, no_stream, refused, unreachable
 from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientDisconnected, ClientRequest
 from tidegate.gateway.receive.receiver import Receiver
@@ -233,8 +233,7 @@ class Gateway:
             return "client_error"
         except UpstreamUnreachable as error:
             forget_frames(error)
-            out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
-            await client_response.local(unreachable(error, call.request_id, out_of_time=out_of_time))
+            await client_response.local(self._unreachable(call, error))
             return failed_outcome(error)
         except UpstreamError as error:
             forget_frames(error)
@@ -264,6 +263,12 @@ class Gateway:
             return await self._refused(call, refusal, client_response)
         await client_response.error(error)
         return failed_outcome(error)
+
+    def _unreachable(self, call: Call, error: UpstreamUnreachable) -> LocalResponse:
+        """The response if the upstream gave none."""
+        # The error says more than the clock: timers may fire some milliseconds early.
+        out_of_time = error.out_of_time or self._clock.monotonic_ns() >= call.deadline_ns
+        return unreachable(error, call.request_id, out_of_time=out_of_time)
 
     async def _relay(
         self, call: Call, response: LeasedResponse, client_response: ClientResponse, client_request: ClientRequest
@@ -300,8 +305,7 @@ class Gateway:
             forget_frames(error)
             outcome = _SETTLED  # the upstream broke off; returning without an end makes the server break off as well
             if call.status is None and isinstance(error, UpstreamUnreachable):  # it was awaited whole
-                out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
-                await client_response.local(unreachable(error, call.request_id, out_of_time=out_of_time))
+                await client_response.local(self._unreachable(call, error))
         finally:
             succeeded = False
             try:

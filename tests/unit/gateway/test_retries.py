@@ -159,6 +159,13 @@ def test_the_error_at_the_deadline_names_the_failure_of_the_earlier_attempt() ->
     assert (answer.status, answer.json()["error"]["message"]) == (502, "no response from the upstream: told")
 
 
+def test_a_timer_that_fires_a_little_early_is_the_deadline_all_the_same() -> None:
+    """Timers of uvloop are rounded to milliseconds."""
+    late = UpstreamUnreachable("no response in time", may_have_been_accepted=True, out_of_time=True)
+    answer, *_ = post([late])
+    assert (answer.status, answer.json()["error"]["type"]) == (504, "timeout_error")
+
+
 def test_a_request_that_may_have_been_accepted_is_repeated_once_and_charged_each_time() -> None:
     answer, rig, transport, _ = post([unreachable(may_have_been_accepted=True)])
     assert (answer.status, answer.headers["x-should-retry"], len(transport.requests)) == (502, "false", 2)

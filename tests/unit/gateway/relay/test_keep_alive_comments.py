@@ -135,7 +135,7 @@ def test_an_attempt_at_a_stream_does_not_take_all_the_time_that_it_may_wait_for_
     rig = make_gateway(FakeTransport([STREAM], head_after_seconds=1_000), clock, limits=COMMENTS, policy=ONCE)
     headers = {"x-stainless-timeout": "600"}
     answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=ASKING, headers=headers), clock)
-    assert (clock.elapsed_s, answer.events()[0][1]["error"]["type"]) == (600, "api_error")
+    assert (clock.elapsed_s, answer.events()[0][1]["error"]["type"]) == (600, "timeout_error")
 
 
 def test_a_call_that_does_not_wait_gets_no_comments() -> None:
