@@ -42,7 +42,7 @@ test: $(INSTALLED) $(NODE_INSTALLED) ## run the tests, and require 100 % coverag
 	$(BIN)/coverage report --fail-under=95
 
 .PHONY: test-properties
-test-properties: $(INSTALLED) ## try three times as many examples of each property as `make test`, at random
+test-properties: $(INSTALLED) ## try three times as many examples of each property as `make test`, at random (in CI: the same each time)
 	$(BIN)/pytest -m "hypothesis and $(QUICK)" --hypothesis-profile=full -n 2 --dist worksteal
 
 .PHONY: test-clients
