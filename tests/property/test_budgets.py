@@ -174,6 +174,7 @@ class BudgetMachine(RuleBasedStateMachine):
             for budget, key in self.keys(self.demands[lease_id].spender):
                 reserved[key] = reserved.get(key, 0) + amount(amounts, budget)
         left = {(each.rule.name, each.subject): each for each in self.store.budgets_now()}
+        assert self.store.has_low_budgets or not any(each.is_low for each in left.values())
         assert {key: each.spent for key, each in left.items() if each.spent} == {
             key: amount for key, amount in self.spent.items() if amount
         }

@@ -328,11 +328,9 @@ class Gateway:
 
     def _add_budget_header(self, call: Call) -> None:
         store = self._context.admission.store
-        if not store.has_budgets:
-            return
-        spender = Spender(call.caller.label, call.caller.team, call.session)
-        if call.wants_budgets or store.is_budget_low(spender):
-            header = budget_header(store.budgets_now(spender), all_budgets=call.wants_budgets)
+        if call.wants_budgets or store.has_low_budgets:
+            budgets = store.budgets_now(Spender(call.caller.label, call.caller.team, call.session))
+            header = budget_header(budgets, all_budgets=call.wants_budgets)
             call.spending_headers = () if header is None else (header,)
 
     async def _relay_parts(

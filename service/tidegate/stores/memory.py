@@ -173,10 +173,10 @@ class MemoryStore:
         """As `Store.has_budgets`."""
         return bool(self._pools.budgets)
 
-    def is_budget_low(self, spender: Spender) -> bool:
-        """As `Store.is_budget_low`."""
-        with self._lock:
-            return self._pools.budgets.is_low(spender)
+    @property
+    def has_low_budgets(self) -> bool:
+        """As `Store.has_low_budgets`."""
+        return self._pools.budgets.some_low
 
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """As `Store.budgets_now`."""

@@ -201,9 +201,10 @@ class SwitchableStore:
         """As `Store.has_budgets`."""
         return self.present.has_budgets
 
-    def is_budget_low(self, spender: Spender) -> bool:
-        """As `Store.is_budget_low`."""
-        return self.present.is_budget_low(spender)
+    @property
+    def has_low_budgets(self) -> bool:
+        """As `Store.has_low_budgets`."""
+        return self.present.has_low_budgets
 
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """As `Store.budgets_now`."""

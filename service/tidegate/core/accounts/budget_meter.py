@@ -66,6 +66,11 @@ class Budget:
         self.told = 0
         self.skipped_in: dict[str, AccountWaits] = {}
 
+    @property
+    def is_low(self) -> bool:
+        """Whether a fifth or less is left."""
+        return (self.spent + self.reserved) * 5 >= self.meter.rule.limit * 4
+
     def has(self, spending: Spending, *, beside_reserved: bool = False) -> bool:
         """Whether the amount suffices; `beside_reserved`: also if calls in progress spend what they have reserved."""
         meter = self.meter

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
+from operator import add, sub
 from typing import Final
 
 from msgspec import Struct, structs
@@ -39,17 +40,16 @@ class BudgetsState(Struct, frozen=True, array_like=True):
     reservations: dict[str, tuple[Spender, Spending]] = {}
 
 
+_SpenderKey = tuple[str, str, str]
+"""The fields of a `Spender`. A plain tuple costs a fifth of that, and each call needs some."""
+
+
 class _Reservation(Struct):
     """The reservation of a call in progress: in each of these budgets, the amount in the unit of that."""
 
-    spender: Spender
+    spender: _SpenderKey
     spending: Spending
     budgets: tuple[Budget, ...] = ()
-
-    def change(self, times: int) -> None:
-        """Adds the amount to what is reserved, so many times."""
-        for budget in self.budgets:
-            budget.reserved += times * self.spending[budget.meter.unit]
 
 
 class Budgets:
@@ -67,15 +67,17 @@ class Budgets:
 
     Attributes:
         events: thresholds that were reached, since somebody last cleared them.
+        some_low: whether a fifth or less is left of some budget; it may stay true until a period begins.
     """
 
-    __slots__ = ("_by_spender", "_freed", "_meters", "_open", "events")
+    __slots__ = ("_by_spender", "_freed", "_meters", "_open", "events", "some_low")
 
     def __init__(self, freed: dict[str, None]) -> None:
         self.events: list[BudgetReached] = []
+        self.some_low = False
         self._freed = freed
         self._meters: dict[str, Meter] = {}  # by name
-        self._by_spender: dict[tuple[str, str, str], tuple[Budget, ...]] = {}  # a cache
+        self._by_spender: dict[_SpenderKey, tuple[Budget, ...]] = {}  # a cache
         self._open: dict[str, _Reservation] = {}  # by lease id
 
     def __bool__(self) -> bool:
@@ -84,7 +86,7 @@ class Budgets:
 
     def dump(self) -> BudgetsState:
         """The state with all reservations, for `restore`."""
-        reservations = {lease_id: (each.spender, each.spending) for lease_id, each in self._open.items()}
+        reservations = {lease_id: (Spender(*each.spender), each.spending) for lease_id, each in self._open.items()}
         return BudgetsState(tuple(meter.dump() for meter in self._meters.values()), reservations)
 
     def restore(self, state: BudgetsState, waits_in: Callable[[str], AccountWaits]) -> None:
@@ -126,6 +128,7 @@ class Budgets:
             if period is not None and meter.begin(*period):
                 for budget in meter.budgets.values():
                     self._free(budget)
+        self.some_low = any(budget.is_low for budget in self._all())
 
     # What calls do.
 
@@ -138,12 +141,14 @@ class Budgets:
         if not self._meters or (demand.spending == NOTHING_SPENT and not demand.is_priced_later):
             return demand
         spending = _LEAST if demand.is_priced_later else demand.spending
-        for budget in self._of(demand):
+        for budget in self._of(_spender_of(demand)):
+            if budget.has(spending, beside_reserved=True):
+                continue
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(spending):
                 self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= _LOW_PERCENT else REFUSED)
                 return Refused(Cause.BUDGET, budget=budget.snapshot())
-            if on_exceed is OnExceed.BATCH and not budget.has(spending, beside_reserved=True):
+            if on_exceed is OnExceed.BATCH:
                 demand = structs.replace(demand, caller=demand.caller.lowered(Priority.BATCH))
         return demand
 
@@ -155,7 +160,7 @@ class Budgets:
         if not self._meters or demand.spending == NOTHING_SPENT:
             return None
         blocking = None
-        for budget in self._of(demand):
+        for budget in self._of(_spender_of(demand)):
             if budget.meter.refuses:
                 if not budget.has(demand.spending):
                     return None
@@ -167,7 +172,7 @@ class Budgets:
         """Whether a demand is neither refused nor has to wait for calls in progress."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return True
-        for budget in self._of(demand):
+        for budget in self._of(_spender_of(demand)):
             if budget.meter.refuses and not budget.has(demand.spending, beside_reserved=True):
                 return False
         return True
@@ -176,9 +181,10 @@ class Budgets:
         """Reserves what a call will probably cost, as it begins."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return
-        spender = demand.spender
-        reservation = self._open[lease_id] = _Reservation(spender, demand.spending, self._for(spender))
-        reservation.change(+1)
+        spender = _spender_of(demand)
+        budgets = self._of(spender)
+        self._open[lease_id] = _Reservation(spender, demand.spending, budgets)
+        self._reserve(budgets, demand.spending)
 
     def grow(self, lease_id: str, spending: Spending) -> None:
         """A call in progress has spent this so far. What it has reserved grows to that, if it is less."""
@@ -188,9 +194,8 @@ class Budgets:
         before = reservation.spending
         most = Spending(max(before.micro_usd, spending.micro_usd), max(before.tokens, spending.tokens))
         if most != before:
-            reservation.change(-1)
             reservation.spending = most
-            reservation.change(+1)
+            self._reserve(reservation.budgets, Spending(*map(sub, most, before)))
 
     def settle(self, lease_id: str, demand: Demand, outcome: Outcome, spending: Spending | None) -> Spending:
         """Ends a reservation and counts what the call has spent; returns that.
@@ -215,7 +220,7 @@ class Budgets:
 
     def spend(self, spender: Spender, spending: Spending) -> None:
         """Counts what was spent, beside any reservation."""
-        for budget in self._for(spender):
+        for budget in self._of(spender):
             self._count(budget, spending)
 
     # What others read.
@@ -224,16 +229,9 @@ class Budgets:
         """The reservations of calls in progress."""
         sums: dict[Spender, Spending] = {}
         for each in self._open.values():
-            before = sums.get(each.spender, NOTHING_SPENT)
-            sums[each.spender] = Spending(*map(sum, zip(before, each.spending, strict=True)))
+            spender = Spender(*each.spender)
+            sums[spender] = Spending(*map(add, sums.get(spender, NOTHING_SPENT), each.spending))
         return sums
-
-    def is_low(self, spender: Spender) -> bool:
-        """Whether a fifth or less is left of any budget of a spender."""
-        for each in self._for(spender):  # noqa: SIM110 - each response passes here: a generator costs twice as much
-            if (each.spent + each.reserved) * 5 >= each.meter.rule.limit * 4:
-                return True
-        return False
 
     def snapshot(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """The rest of all budgets, or of those of one spender.
@@ -241,7 +239,7 @@ class Budgets:
         Of all those with many subjects, only the 100 subjects that have the least left are shown.
         """
         if spender is not None:
-            return tuple(budget.snapshot() for budget in self._for(spender))
+            return tuple(budget.snapshot() for budget in self._of(spender))
         return tuple(
             snapshot
             for meter in self._meters.values()
@@ -250,16 +248,10 @@ class Budgets:
             )
         )
 
-    def _for(self, spender: Spender) -> tuple[Budget, ...]:
+    def _of(self, spender: _SpenderKey) -> tuple[Budget, ...]:
         """The budgets that count the calls of a spender."""
         found = self._by_spender.get(spender)
-        return self._find(spender) if found is None else found
-
-    def _of(self, demand: Demand) -> tuple[Budget, ...]:
-        """The budgets that count a demand."""
-        caller = demand.caller
-        found = self._by_spender.get((caller.label, caller.team, demand.session))  # cheaper to make than a `Spender`
-        return self._find(demand.spender) if found is None else found
+        return self._find(Spender(*spender)) if found is None else found
 
     def _find(self, spender: Spender) -> tuple[Budget, ...]:
         found = []
@@ -284,15 +276,25 @@ class Budgets:
         self._by_spender.clear()
         for budget in self._all():
             budget.reserved = 0
+        self.some_low = any(budget.is_low for budget in self._all())
         for reservation in self._open.values():
-            reservation.budgets = self._for(reservation.spender)
-            reservation.change(+1)
+            reservation.budgets = self._of(reservation.spender)
+            self._reserve(reservation.budgets, reservation.spending)
+
+    def _reserve(self, budgets: Iterable[Budget], spending: Spending) -> None:
+        for budget in budgets:
+            budget.reserved += spending[budget.meter.unit]
+            if budget.is_low:
+                self.some_low = True
 
     def _count(self, budget: Budget, spending: Spending) -> None:
         meter = budget.meter
         budget.spent += spending[meter.unit]
         if meter.rule.each is not None:
             meter.touch(budget)
+        if not budget.is_low:
+            return
+        self.some_low = True
         if budget.spent >= meter.rule.limit:
             self._tell(budget, 100, LOW | REFUSED | USED_UP)
         elif _percent(budget) >= _LOW_PERCENT:
@@ -310,6 +312,11 @@ class Budgets:
             waits.until_ns = 0
             self._freed[pool] = None
         budget.skipped_in.clear()
+
+
+def _spender_of(demand: Demand) -> _SpenderKey:
+    caller = demand.caller
+    return (caller.label, caller.team, demand.session)
 
 
 def _percent(budget: Budget) -> int:

@@ -141,8 +141,9 @@ class Store(Protocol):
         """Whether there are any budgets. Then each demand needs its `spending`."""
         ...
 
-    def is_budget_low(self, spender: Spender) -> bool:
-        """Whether a fifth or less is left of any budget of a spender."""
+    @property
+    def has_low_budgets(self) -> bool:
+        """Whether a fifth or less may be left of some budget. Each response asks."""
         ...
 
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:

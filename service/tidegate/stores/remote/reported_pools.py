@@ -89,9 +89,10 @@ class ReportedPools:
         """True: the leader may have some."""
         return True
 
-    def is_budget_low(self, spender: Spender) -> bool:
-        """As `Store.is_budget_low`, by the leader's last report."""
-        return any(each.is_low and each.is_of(spender) for each in self._budgets)
+    @property
+    def has_low_budgets(self) -> bool:
+        """As `Store.has_low_budgets`, by the leader's last report."""
+        return any(each.is_low for each in self._budgets)
 
     def budgets_now(self, spender: Spender | None = None) -> tuple[BudgetSnapshot, ...]:
         """As `Store.budgets_now`, by the leader's last report."""
