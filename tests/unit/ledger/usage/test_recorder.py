@@ -1,5 +1,6 @@
 """Usage in memory: what is added up, by what, and how much at most."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -189,6 +190,17 @@ def test_however_often_the_sums_are_taken_nothing_is_counted_twice_or_lost(parts
         for key, sums in taken.sums().items():
             total[key] = [a + b for a, b in zip(total.get(key, [0] * 15), sums.row(), strict=True)]
     assert total == {key: list(sums.row()) for key, sums in whole.sums().items()}
+
+
+def test_what_threads_note_while_the_sums_are_taken_is_neither_lost_nor_counted_twice(on: Recorder) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        noting = [threads.submit(on.hear, *[answered(Usage(1)), ended()] * 2_000) for _ in range(4)]
+        taken = []
+        while not all(each.done() for each in noting):
+            taken.append(on.sums())
+    taken.append(on.sums())
+    rows = [sums for each in taken for sums in each.values()]
+    assert (sum(each.calls for each in rows), sum(each.input_tokens for each in rows)) == (8_000, 8_000)
 
 
 def test_only_so_many_sessions_wait_and_an_answer_without_one_counts_in_none(on: Recorder) -> None:
