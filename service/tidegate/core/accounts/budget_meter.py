@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from tidegate.core.accounts.account_waits import AccountWaits
 from tidegate.core.domain.budget import BudgetRule, BudgetSnapshot, BudgetUnit, BudgetWindow, OnExceed, Spending
 
-__all__ = ["LOW", "REFUSED", "USED_UP", "Budget", "Meter", "MeterState"]
+__all__ = ["LOW", "LOW_PERCENT", "REFUSED", "USED_UP", "Budget", "Meter", "MeterState"]
 
 LOW: Final = 1
 """A bit of `Budget.told`: most of the limit was spent."""
@@ -16,6 +16,9 @@ REFUSED: Final = 2
 """A bit of `Budget.told`: the limit was reached, or a call was refused."""
 USED_UP: Final = 4
 """A bit of `Budget.told`: the limit was reached, or a call was refused after most of it was spent."""
+
+LOW_PERCENT: Final = 80
+"""The share of the limit from which on a budget is low. It is reported before all of it."""
 
 _UNITS: Final = (BudgetUnit.USD, BudgetUnit.TOKENS)
 """In the order of the fields of `Spending`."""
@@ -69,7 +72,7 @@ class Budget:
     @property
     def is_low(self) -> bool:
         """Whether a fifth or less is left."""
-        return (self.spent + self.reserved) * 5 >= self.meter.rule.limit * 4
+        return self.spent + self.reserved >= self.meter.low_from
 
     def has(self, spending: Spending, *, beside_reserved: bool = False) -> bool:
         """Whether the amount suffices; `beside_reserved`: also if calls in progress spend what they have reserved."""
@@ -95,15 +98,15 @@ class Meter:
         rule: the budget.
         unit: the index of its unit in `Spending`.
         refuses: whether it refuses calls.
+        low_from: an amount from which on it is low.
         is_known: whether it is known what was spent before.
     """
 
-    __slots__ = ("budgets", "ends", "is_known", "refuses", "rule", "set_aside", "starts", "unit")
+    __slots__ = ("budgets", "ends", "is_known", "low_from", "refuses", "rule", "set_aside", "starts", "unit")
 
     def __init__(self, window: BudgetWindow) -> None:
-        self.rule = rule = window.rule
-        self.unit = _UNITS.index(rule.unit)
-        self.refuses = rule.on_exceed is OnExceed.REFUSE
+        self._adopt(window.rule)
+        self.unit = _UNITS.index(window.rule.unit)
         self.starts = window.starts
         self.ends = window.ends
         self.set_aside = window.set_aside
@@ -130,8 +133,7 @@ class Meter:
         if rule.limit != self.rule.limit:
             for budget in self.budgets.values():
                 budget.told = 0
-        self.rule = rule
-        self.refuses = rule.on_exceed is OnExceed.REFUSE
+        self._adopt(rule)
 
     def touch(self, budget: Budget) -> None:
         """Moves a subject that has just spent something behind all others: the first ones are forgotten first."""
@@ -184,3 +186,8 @@ class Meter:
             budget.spent, budget.told = known.spent, known.told
             budget.skipped_in = {pool: waits_in(pool) for pool in known.skipped_in}
         return meter
+
+    def _adopt(self, rule: BudgetRule) -> None:
+        self.rule = rule
+        self.refuses = rule.on_exceed is OnExceed.REFUSE
+        self.low_from = -(-rule.limit * LOW_PERCENT // 100)  # rounded up

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from tidegate.core.accounts.account_waits import AccountWaits
-from tidegate.core.accounts.budget_meter import LOW, REFUSED, USED_UP, Budget, Meter, MeterState
+from tidegate.core.accounts.budget_meter import LOW, LOW_PERCENT, REFUSED, USED_UP, Budget, Meter, MeterState
 from tidegate.core.domain.budget import (
     NOTHING_SPENT,
     BudgetSnapshot,
@@ -27,8 +27,6 @@ __all__ = ["Budgets", "BudgetsState"]
 _MOST_SHOWN: Final = 100
 """Subjects of one budget in a snapshot: those with the least left."""
 _MOST_SPENDERS: Final = 1_000
-_LOW_PERCENT: Final = 80
-"""The share of the limit that is reported before all of it."""
 _LEAST: Final = Spending(1, 1)
 """A call that is priced later costs at least this."""
 
@@ -70,7 +68,10 @@ class Budgets:
         some_low: whether a fifth or less is left of some budget; it may stay true until a period begins.
     """
 
-    __slots__ = ("_by_spender", "_freed", "_meters", "_open", "events", "some_low")
+    __slots__ = (
+        *("_by_spender", "_freed", "_latest", "_latest_budgets", "_latest_spender", "_meters", "_open"),
+        *("events", "some_low"),
+    )
 
     def __init__(self, freed: dict[str, None]) -> None:
         self.events: list[BudgetReached] = []
@@ -78,6 +79,9 @@ class Budgets:
         self._freed = freed
         self._meters: dict[str, Meter] = {}  # by name
         self._by_spender: dict[_SpenderKey, tuple[Budget, ...]] = {}  # a cache
+        self._latest: Demand | None = None  # the demand that was asked for last, with its spender and budgets
+        self._latest_spender: _SpenderKey = ("", "", "")
+        self._latest_budgets: tuple[Budget, ...] = ()
         self._open: dict[str, _Reservation] = {}  # by lease id
 
     def __bool__(self) -> bool:
@@ -128,7 +132,7 @@ class Budgets:
             if period is not None and meter.begin(*period):
                 for budget in meter.budgets.values():
                     self._free(budget)
-        self.some_low = any(budget.is_low for budget in self._all())
+                self.some_low = any(budget.is_low for budget in self._all())
 
     # What calls do.
 
@@ -141,14 +145,14 @@ class Budgets:
         if not self._meters or (demand.spending == NOTHING_SPENT and not demand.is_priced_later):
             return demand
         spending = _LEAST if demand.is_priced_later else demand.spending
-        for budget in self._of(_spender_of(demand)):
-            if budget.has(spending, beside_reserved=True):
-                continue
+        for budget in self._budgets_of(demand):
+            if budget.spent + budget.reserved + spending[budget.meter.unit] <= budget.meter.rule.limit:
+                continue  # nearly always
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(spending):
-                self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= _LOW_PERCENT else REFUSED)
+                self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= LOW_PERCENT else REFUSED)
                 return Refused(Cause.BUDGET, budget=budget.snapshot())
-            if on_exceed is OnExceed.BATCH:
+            if on_exceed is OnExceed.BATCH and not budget.has(spending, beside_reserved=True):
                 demand = structs.replace(demand, caller=demand.caller.lowered(Priority.BATCH))
         return demand
 
@@ -160,7 +164,7 @@ class Budgets:
         if not self._meters or demand.spending == NOTHING_SPENT:
             return None
         blocking = None
-        for budget in self._of(_spender_of(demand)):
+        for budget in self._budgets_of(demand):
             if budget.meter.refuses:
                 if not budget.has(demand.spending):
                     return None
@@ -172,8 +176,9 @@ class Budgets:
         """Whether a demand is neither refused nor has to wait for calls in progress."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return True
-        for budget in self._of(_spender_of(demand)):
-            if budget.meter.refuses and not budget.has(demand.spending, beside_reserved=True):
+        for budget in self._budgets_of(demand):
+            meter, taken = budget.meter, budget.spent + budget.reserved
+            if meter.refuses and (amount := demand.spending[meter.unit]) and taken + amount > meter.rule.limit:
                 return False
         return True
 
@@ -181,9 +186,8 @@ class Budgets:
         """Reserves what a call will probably cost, as it begins."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return
-        spender = _spender_of(demand)
-        budgets = self._of(spender)
-        self._open[lease_id] = _Reservation(spender, demand.spending, budgets)
+        budgets = self._budgets_of(demand)
+        self._open[lease_id] = _Reservation(self._latest_spender, demand.spending, budgets)
         self._reserve(budgets, demand.spending)
 
     def grow(self, lease_id: str, spending: Spending) -> None:
@@ -248,6 +252,15 @@ class Budgets:
             )
         )
 
+    def _budgets_of(self, demand: Demand) -> tuple[Budget, ...]:
+        """The budgets that count a demand. The steps of an admission ask for those of the same one in turn."""
+        if demand is not self._latest:
+            caller = demand.caller
+            spender = self._latest_spender = (caller.label, caller.team, demand.session)
+            self._latest_budgets = self._of(spender)
+            self._latest = demand
+        return self._latest_budgets
+
     def _of(self, spender: _SpenderKey) -> tuple[Budget, ...]:
         """The budgets that count the calls of a spender."""
         found = self._by_spender.get(spender)
@@ -261,11 +274,15 @@ class Budgets:
                 is_new = subject not in meter.budgets
                 found.append(meter.of(subject))
                 if is_new:
-                    self._by_spender.clear()  # another subject may have been forgotten
+                    self._forget_found()  # another subject may have been forgotten
         if len(self._by_spender) >= _MOST_SPENDERS:
-            self._by_spender.clear()
+            self._forget_found()
         budgets = self._by_spender[spender] = tuple(found)
         return budgets
+
+    def _forget_found(self) -> None:
+        self._by_spender.clear()
+        self._latest = None
 
     def _all(self) -> Iterator[Budget]:
         for meter in self._meters.values():
@@ -273,7 +290,7 @@ class Budgets:
 
     def _reserve_again(self) -> None:
         """Finds the budgets of all calls in progress, once the budgets have changed."""
-        self._by_spender.clear()
+        self._forget_found()
         for budget in self._all():
             budget.reserved = 0
         self.some_low = any(budget.is_low for budget in self._all())
@@ -283,8 +300,9 @@ class Budgets:
 
     def _reserve(self, budgets: Iterable[Budget], spending: Spending) -> None:
         for budget in budgets:
-            budget.reserved += spending[budget.meter.unit]
-            if budget.is_low:
+            meter = budget.meter
+            budget.reserved += spending[meter.unit]
+            if budget.spent + budget.reserved >= meter.low_from:
                 self.some_low = True
 
     def _count(self, budget: Budget, spending: Spending) -> None:
@@ -292,13 +310,13 @@ class Budgets:
         budget.spent += spending[meter.unit]
         if meter.rule.each is not None:
             meter.touch(budget)
-        if not budget.is_low:
+        if budget.spent + budget.reserved < meter.low_from:
             return
         self.some_low = True
         if budget.spent >= meter.rule.limit:
             self._tell(budget, 100, LOW | REFUSED | USED_UP)
-        elif _percent(budget) >= _LOW_PERCENT:
-            self._tell(budget, _LOW_PERCENT, LOW)
+        elif _percent(budget) >= LOW_PERCENT:
+            self._tell(budget, LOW_PERCENT, LOW)
 
     def _tell(self, budget: Budget, percent: int, bits: int) -> None:
         """Reports a threshold, unless all of its bits were told before in this period."""
@@ -312,11 +330,6 @@ class Budgets:
             waits.until_ns = 0
             self._freed[pool] = None
         budget.skipped_in.clear()
-
-
-def _spender_of(demand: Demand) -> _SpenderKey:
-    caller = demand.caller
-    return (caller.label, caller.team, demand.session)
 
 
 def _percent(budget: Budget) -> int:

@@ -193,8 +193,9 @@ def test_however_often_the_sums_are_taken_nothing_is_counted_twice_or_lost(parts
 
 
 def test_what_threads_note_while_the_sums_are_taken_is_neither_lost_nor_counted_twice(on: Recorder) -> None:
+    events: list[Event] = [answered(Usage(1)), ended()] * 2_000
     with ThreadPoolExecutor(4) as threads:
-        noting = [threads.submit(on.hear, *[answered(Usage(1)), ended()] * 2_000) for _ in range(4)]
+        noting = [threads.submit(on.hear, *events) for _ in range(4)]
         taken = []
         while not all(each.done() for each in noting):
             taken.append(on.sums())
