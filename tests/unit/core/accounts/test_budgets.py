@@ -355,6 +355,20 @@ def test_a_budget_that_counts_something_else_begins_with_what_is_known() -> None
     assert budgets.snapshot() == ()
 
 
+@pytest.mark.parametrize("on_exceed", OnExceed)
+def test_a_call_that_uses_nothing_of_a_unit_is_not_held_back_by_a_budget_in_it(on_exceed: OnExceed) -> None:
+    budgets = made(rule(unit=BudgetUnit.TOKENS, on_exceed=on_exceed), spent={"": 2_000})
+    asked = demand(5)
+    assert (budgets.judge(asked), budgets.fits(asked), budgets.blocking(asked)) == (asked, True, None)
+
+
+def test_a_demand_that_waits_meets_the_budgets_that_are_configured_meanwhile() -> None:
+    budgets, asked = made(RULE), demand(600)
+    assert budgets.fits(asked)
+    budgets.configure([BudgetWindow(rule(name="other", limit=500), 100, 200)])
+    assert not budgets.fits(asked)
+
+
 def test_a_call_that_began_before_its_budget_counts_in_it() -> None:
     budgets = Budgets({})
     budgets.reserve("l", demand(100))
