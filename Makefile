@@ -174,11 +174,12 @@ $(INSTALLED): requirements-dev.txt $(RUNNABLE)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# Environments of their own: what these programs ask for must not decide on our versions.
+# Environments of their own: what these programs ask for must not decide on our versions. The files are complete. Without
+# `--no-deps`, pip looks at the newest version of a package that is pinned with an extra, and fails for lack of its hash.
 .PRECIOUS: .tools/%/.installed
 .tools/%/.installed: tests/clients/requirements-%.txt
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/pip install --quiet --require-hashes -r $<
+	$(@D)/bin/pip install --quiet --no-deps --require-hashes -r $<
 	touch $@
 
 .tools/stack/.installed: deploy/stack/requirements.txt | $(INSTALLED)
