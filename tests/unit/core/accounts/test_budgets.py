@@ -441,34 +441,6 @@ def test_a_caller_that_was_forgotten_and_comes_back_is_counted_again(monkeypatch
     assert spent(budgets) == {"eve": (5, 0), "ann": (5, 0)}
 
 
-@pytest.mark.parametrize(("amount", "is_low"), [(699, False), (700, True)])
-def test_a_budget_is_low_once_a_fifth_is_left(amount: int, *, is_low: bool) -> None:
-    """100 are reserved. Another budget has plenty."""
-    budgets = made(RULE, rule(name="large", limit=100_000))
-    budgets.reserve("l", demand(100))
-    budgets.spend(Spender("ann", "search"), Spending(amount))
-    assert (budgets.some_low, [each.is_low for each in budgets.snapshot()]) == (is_low, [is_low, False])
-
-
-def test_a_budget_may_be_low_by_reservations_alone_and_is_not_in_a_new_period() -> None:
-    budgets = made(RULE)
-    budgets.reserve("l", demand(800))
-    assert budgets.some_low
-    budgets.settle("l", demand(800), Outcome.SETTLED, Spending(900))
-    budgets.begin({RULE.calendar: (200, 300)})
-    assert not budgets.some_low
-    budgets.reserve("m", demand(10))
-    budgets.grow("m", Spending(800))
-    assert budgets.some_low
-
-
-def test_a_lower_limit_makes_a_budget_low() -> None:
-    budgets = made(RULE)
-    budgets.spend(Spender("ann", "search"), Spending(100))
-    budgets.configure([BudgetWindow(rule(limit=125), 100, 200)])
-    assert budgets.some_low
-
-
 def test_budgets_are_true_if_there_are_any() -> None:
     assert made(RULE)
     assert not made()
