@@ -37,7 +37,7 @@ from tidegate.ledger.usage.sums import (
 __all__ = ["UsageRecorder"]
 
 _NOTED_AT_ONCE: Final = 64
-"""Events that are added up together. Each costs a third of what it would cost between the steps of calls, because the
+"""Events that are added up together. Each costs about half of what it would cost between the steps of calls: the
 processor still has the code and the sums of the event before."""
 _MAX_KEYS: Final = 20_000
 """Distinct sums that wait at most, about 20 MB. A team has some hundred in an hour."""
