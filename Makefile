@@ -11,6 +11,9 @@ RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
 # What makes an editable install, of requirements-dev.txt, as in deploy/Dockerfile.
 BUILD_TOOLS := hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers
+# The pinned files are complete. Without `--no-deps`, pip looks at the newest version of a package that is pinned with an
+# extra, and fails for lack of its hash.
+PINNED := --quiet --no-deps --require-hashes
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 # What test-clients drives beside the SDKs that `make test` does.
@@ -165,21 +168,20 @@ $(RUNNABLE): requirements.txt pyproject.toml
 	@echo 'Installing Tidegate in $(VENV): once, about a minute'
 	@$(PYTHON) -m venv $(VENV)
 	@awk '/^[a-z]/ { wanted = /^($(BUILD_TOOLS))==/ } wanted' requirements-dev.txt > $(VENV)/build-tools.txt
-	@$(BIN)/pip install --quiet --require-hashes -r requirements.txt -r $(VENV)/build-tools.txt
+	@$(BIN)/pip install $(PINNED) -r requirements.txt -r $(VENV)/build-tools.txt
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(INSTALLED): requirements-dev.txt $(RUNNABLE)
 	@echo 'Installing what tests and checks need in $(VENV)'
-	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install $(PINNED) -r requirements-dev.txt
 	@touch $@
 
-# Environments of their own: what these programs ask for must not decide on our versions. The files are complete. Without
-# `--no-deps`, pip looks at the newest version of a package that is pinned with an extra, and fails for lack of its hash.
+# Environments of their own: what these programs ask for must not decide on our versions.
 .PRECIOUS: .tools/%/.installed
 .tools/%/.installed: tests/clients/requirements-%.txt
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/pip install --quiet --no-deps --require-hashes -r $<
+	$(@D)/bin/pip install $(PINNED) -r $<
 	touch $@
 
 .tools/stack/.installed: deploy/stack/requirements.txt | $(INSTALLED)

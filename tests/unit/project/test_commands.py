@@ -51,7 +51,7 @@ def test_run_with_a_key_serves_real_answers_and_does_not_show_it() -> None:
 def test_run_installs_only_what_running_needs() -> None:
     for target, is_for_tests in ((".venv/.elsewhere/.runnable", False), (".venv/.elsewhere/.installed", True)):
         planned = _make("-n", target, "VENV=.venv/.elsewhere").stdout
-        installs = re.findall(r"pip install --quiet --require-hashes (.+)", planned)
+        installs = re.findall(r"pip install --quiet --no-deps --require-hashes (.+)", planned)
         assert "-r requirements.txt " in installs[0]
         assert ("-r requirements-dev.txt" in installs) is is_for_tests
 

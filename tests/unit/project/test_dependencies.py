@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -70,6 +72,12 @@ def test_each_pin_has_its_hashes(path: Path) -> None:
 def test_a_larger_set_of_requirements_has_every_pin_of_the_smaller(smaller: str, larger: str) -> None:
     pins = _pins(larger)
     assert {name: pins.get(name) for name in _pins(smaller)} == _pins(smaller)
+
+
+def test_the_pins_include_all_that_the_pinned_packages_need() -> None:
+    # They are installed with `--no-deps`: pip would not say so.
+    checked = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_base_install_has_none_of_the_packages_of_an_extra() -> None:
