@@ -20,6 +20,7 @@ _COLUMNS: Final = (
     *(keys.c.id, keys.c.sha256, keys.c.expires_at, keys.c.revoked_at),
     *(callers.c.name, callers.c.team, callers.c.role, callers.c.weight, callers.c.priority, callers.c.models),
 )
+_ALL_KEYS: Final = select(*_COLUMNS).join(callers).order_by(keys.c.id)
 
 
 class _Entry(NamedTuple):
@@ -72,7 +73,7 @@ class KeyCache:
         """
         with self._refreshing:  # an older state must not replace a newer one; requests do not take this lock
             with self._database.read() as connection:
-                rows = connection.execute(select(*_COLUMNS).join(callers).order_by(keys.c.id)).mappings().all()
+                rows = connection.execute(_ALL_KEYS).mappings().all()
             self._replace([dict(row) for row in rows])
 
     def callers(self) -> Sequence[Caller]:

@@ -33,6 +33,7 @@ _ALLOWED: Final[dict[PauseKind, str]] = {
     PauseKind.POOL: "the name of a pool with usage, as the status shows it",
 }
 _MAX_REASON: Final = 500
+_NEWEST_FIRST: Final = select(pauses).order_by(pauses.c.paused_at.desc(), pauses.c.kind, pauses.c.name)
 
 
 class LedgerPauses:
@@ -169,8 +170,7 @@ def _take(connection: Connection, kind: PauseKind, name: str) -> Pause | None:
 
 
 def _read(connection: Connection) -> list[Pause]:
-    newest_first = select(pauses).order_by(pauses.c.paused_at.desc(), pauses.c.kind, pauses.c.name)
-    return [_pause(row) for row in connection.execute(newest_first).mappings()]
+    return [_pause(row) for row in connection.execute(_NEWEST_FIRST).mappings()]
 
 
 def _pause(row: RowMapping | dict[str, Any]) -> Pause:

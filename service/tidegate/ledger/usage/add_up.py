@@ -1,5 +1,6 @@
 """Adds rows to those with the same key."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -22,9 +23,13 @@ def add_up(
     if not rows:
         return
     keys = [column.name for column in table.primary_key]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table)
+    statement = _statement(table, connection.dialect.name, summed, replaced)
+    connection.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))
+
+
+@cache  # to build it takes longer than to execute it
+def _statement(table: Table, dialect: str, summed: tuple[str, ...], replaced: tuple[str, ...]) -> Any:
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     added = {name: table.c[name] + insert.excluded[name] for name in summed}
     added |= {name: insert.excluded[name] for name in replaced}
-    statement = insert.on_conflict_do_update(index_elements=keys, set_=added)
-    connection.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
