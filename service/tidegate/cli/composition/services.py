@@ -182,7 +182,7 @@ async def services(
         limits=relay_limits(settings),
         passes_trace_context=settings.trace_upstream,
         reachability=reachability,
-        usage_sink=ledger,
+        usage_sink=ledger if settings.ledger == "required" else None,
         tenants=tenants,
     )
 

@@ -36,9 +36,9 @@ from tidegate.ledger.usage.sums import (
 
 __all__ = ["UsageRecorder"]
 
-_NOTED_AT_ONCE: Final = 64
-"""Events that are added up together. Each costs about half of what it would cost between the steps of calls: the
-processor still has the code and the sums of the event before."""
+_NOTED_AT_ONCE: Final = 128
+"""Events and times that are added up together. Each costs about half of what it would cost between the steps of calls:
+the processor still has the code and the sums of the event before."""
 _MAX_KEYS: Final = 20_000
 """Distinct sums that wait at most, about 20 MB. A team has some hundred in an hour."""
 _MAX_SESSIONS: Final = 5_000
@@ -75,8 +75,8 @@ class UsageRecorder:
         self._clock = clock
         self._prices = prices
         self._max_keys = max_keys
-        self._noted: deque[tuple[float, Any, int | None]] = deque()  # when, an event, and the cost of its response
-        self._noted_since_ns = 0
+        self._noted: deque[Event | float] = deque()  # events, and after those of a call when it ended
+        self._noted_since_ns = 0  # of the first call in it; 0: there is none
         self._lock = threading.Lock()  # of all sums
         self._sums: dict[UsageKey, Sums] = {}
         self._sessions: dict[SessionKey, SessionSums] = {}
@@ -92,11 +92,12 @@ class UsageRecorder:
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
         """Event types and their handlers."""
+        note = self._noted.append  # without a function of our own: each call passes here twice
         return (
-            (RequestFinished, self._note),
-            (AttemptFinished, self._note_attempt),
-            (BatchResultsRead, self._note),
-            (LeaseEnded, self._note_lease),
+            (RequestFinished, self._note_call),
+            (AttemptFinished, note),
+            (BatchResultsRead, note),
+            (LeaseEnded, note),
         )
 
     def take(self) -> Pending | None:
@@ -127,46 +128,49 @@ class UsageRecorder:
         caller, team, session = spender
         with self._lock:
             self._add_up()
-            self._noted_since_ns = self._clock.monotonic_ns()
             self._spend(self._clock.wall_seconds(), caller, team, session, spending)
 
-    # Note: in each call.
-
-    def _note(self, event: Event, cost_micro_usd: int | None = None) -> None:
+    def _note_call(self, event: RequestFinished) -> None:
+        """Notes the end of a call, and when it was. Its other events have been noted by then."""
         noted = self._noted
-        if not noted:
+        noted.append(event)
+        noted.append(self._clock.wall_seconds())
+        if not self._noted_since_ns:
             self._noted_since_ns = self._clock.monotonic_ns()
-        noted.append((self._clock.wall_seconds(), event, cost_micro_usd))
         if len(noted) >= _NOTED_AT_ONCE:
             with self._lock:
                 self._add_up()
 
-    def _note_attempt(self, event: AttemptFinished) -> None:
-        if event.usage is not None:  # its price is at hand now: the observers before this one asked for it
-            self._note(event, self._prices.cost_micro_usd(event.model, event.usage, self._clock.wall_seconds()))
-
-    def _note_lease(self, event: LeaseEnded) -> None:
-        if event.spending != NOTHING_SPENT:
-            self._note(event)
-
     # Add up: under the lock.
 
     def _add_up(self) -> None:
-        """Adds up what was noted. Others may note something at the same time."""
-        noted = self._noted
+        """Adds up what was noted, at the time that was noted next, or now. Others may note something meanwhile."""
+        noted, untimed = self._noted, list[Event]()
         while noted:
-            now, event, cost = noted.popleft()
+            each = noted.popleft()
+            if isinstance(each, float):
+                self._add(each, untimed)
+                untimed.clear()
+            else:
+                untimed.append(each)
+        if untimed:
+            self._add(self._clock.wall_seconds(), untimed)
+        self._noted_since_ns = 0
+
+    def _add(self, now: float, events: Iterable[Event]) -> None:
+        for event in events:
             if type(event) is RequestFinished:
                 self._add_call(now, event)
-            elif type(event) is AttemptFinished and event.usage is not None:
-                self._add_usage(now, event.pool, event.model, event.caller, event.usage, cost, event.session)
+            elif type(event) is AttemptFinished:
+                if event.usage is not None:
+                    self._add_usage(now, event.pool, event.model, event.caller, event.usage, event.session)
             elif type(event) is LeaseEnded:
                 caller = event.caller
-                self._spend(now, caller.label, caller.team, event.session, event.spending)
+                if event.spending != NOTHING_SPENT:
+                    self._spend(now, caller.label, caller.team, event.session, event.spending)
             elif type(event) is BatchResultsRead:
                 for model, usage in event.used:
-                    cost = self._prices.cost_micro_usd(model, usage, now)
-                    self._add_usage(now, _BATCH_POOL, model, event.caller, usage, cost)
+                    self._add_usage(now, _BATCH_POOL, model, event.caller, usage)
 
     def _spend(self, now: float, caller: str, team: str, session: str, spending: Spending) -> None:
         micro_usd, tokens = spending
@@ -183,11 +187,9 @@ class UsageRecorder:
 
     def _note_first(self) -> None:
         if not self._sums and not self._spending:
-            self._since_ns = self._noted_since_ns
+            self._since_ns = self._noted_since_ns or self._clock.monotonic_ns()
 
-    def _add_usage(
-        self, now: float, pool: str, model: str, caller: Caller, usage: Usage, cost: int | None, session: str = ""
-    ) -> None:
+    def _add_usage(self, now: float, pool: str, model: str, caller: Caller, usage: Usage, session: str = "") -> None:
         if len(self._answered) < _MAX_MODELS:
             self._answered.add(model)
         sums = self._at(now, pool, model, caller)
@@ -198,6 +200,7 @@ class UsageRecorder:
         sums.output_tokens += output_tokens
         sums.cache_read_tokens += read_tokens
         sums.cache_creation_tokens += created_tokens
+        cost = self._prices.cost_micro_usd(model, usage, now)
         if cost is None:
             sums.unpriced_tokens += input_tokens + output_tokens + read_tokens + created_tokens
         else:
