@@ -7,7 +7,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.core.pricing.message_shape import MessageShape
-from tidegate.core.pricing.price_list import PriceList
+from tidegate.core.pricing.price_list import MICRO_USD, PriceList
 
 __all__ = ["CallPrices"]
 
@@ -31,12 +31,19 @@ class CallPrices:
 
         Input of a call that writes to the cache is expected to be written to it, as far as it is not read from it.
         """
+        _, new_tokens, output_tokens = cost
         read = written = 0
         if shape.prefixes:
             read = estimator.cached_tokens(shape, now_ns)
-            written = cost.input_tokens if any(prefix.marked for prefix in shape.prefixes) else 0
-        usage = Usage(cost.input_tokens - written, cost.output_tokens, read, written)
-        return self.of_usage(shape.model, usage)  # the id of a model in fast mode has prices of its own
+            if any(prefix.marked for prefix in shape.prefixes):
+                new_tokens, written = 0, new_tokens
+        prompt_tokens = new_tokens + read + written
+        prices = self._prices  # the id of a model in fast mode has prices of its own
+        price = prices.price(shape.model, prompt_tokens, self._wall_seconds()) or prices.dearest
+        pico_usd = new_tokens * price.input + output_tokens * price.output
+        if prompt_tokens > new_tokens:
+            pico_usd += read * price.cache_read + written * price.cache_creation_5m
+        return Spending((pico_usd + MICRO_USD // 2) // MICRO_USD, prompt_tokens + output_tokens)
 
     def spent(self, model: str, usage: Usage | None, cost: Cost | None) -> Spending | None:
         """The spending of a call, by its usage, or else by its cost. None: both are unknown."""

@@ -12,7 +12,7 @@ import msgspec
 from tidegate.core.claude.rate_limit_groups import fast_model, is_fast_pool, undated
 from tidegate.core.domain.usage import Usage
 
-__all__ = ["MICRO_USD", "PICO_USD", "PriceFile", "PriceList", "PriceRow", "bundled_prices", "read_price_file"]
+__all__ = ["MICRO_USD", "PICO_USD", "Price", "PriceFile", "PriceList", "PriceRow", "bundled_prices", "read_price_file"]
 
 MICRO_USD: Final = 1_000_000
 """Micro-dollars in a US dollar. Prices are whole micro-dollars per million tokens."""
@@ -58,7 +58,7 @@ class PriceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_share: float | None = None
 
 
-class _Price(msgspec.Struct, frozen=True):
+class Price(msgspec.Struct, frozen=True):
     """One row in whole numbers: micro-dollars per million tokens."""
 
     since: float
@@ -106,6 +106,7 @@ class PriceList:
 
     Attributes:
         sources: where the prices are from, and when they were read; the operator's first.
+        dearest: the highest listed price of each kind of token.
     """
 
     def __init__(self, listed: PriceFile, replacing: PriceFile | None = None) -> None:
@@ -114,7 +115,7 @@ class PriceList:
         replaced = {model for row in own for model in row.models}
         self.sources = tuple((each.source, each.read_on) for each in (replacing, listed) if each is not None)
         self._batch_per_mille = _PER_MILLE if share is None else _whole("batch_share", share, _PER_MILLE)
-        self._prices: dict[str, tuple[_Price, ...]] = {}
+        self._prices: dict[str, tuple[Price, ...]] = {}
         for rows, left_out in ((own, frozenset[str]()), (listed.prices, replaced)):
             for row in rows:
                 for model in row.models:
@@ -125,10 +126,7 @@ class PriceList:
                     self._prices[model] = tuple(sorted(known, key=lambda each: -each.since))
         prices = [price for known in self._prices.values() for price in known]
         dearest = (max((getattr(price, kind) for price in prices), default=0) for kind in _KINDS)
-        self._dearest = _Price(0.0, math.inf, *dearest)
-        # A response is priced several times: for its budgets, the ledger and the metrics. The last one: model, usage,
-        # from when until when the price applies, and the cost.
-        self._last: tuple[str, Usage | None, float, float, int] = ("", None, 0.0, 0.0, 0)
+        self.dearest = Price(0.0, math.inf, *dearest)
 
     @classmethod
     @cache
@@ -141,6 +139,23 @@ class PriceList:
         """Undated ids of the models with a price."""
         return [model for model in self._prices if not is_fast_pool(model)]
 
+    def price(self, model: str, prompt_tokens: int, unix_seconds: float) -> Price | None:
+        """The price of a model, or of its fast mode by the id of that, at this time; None if it is not known."""
+        for price in self._prices.get(undated(model), ()):
+            if price.since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:
+                return price
+        return None
+
+    def cost_pico_usd(self, model: str, usage: Usage, unix_seconds: float) -> int | None:
+        """The cost of a response at this time; None if the model has no known price, which does not mean free."""
+        input_tokens, _, read_tokens, created_tokens, _, is_batch, is_fast = usage
+        prompt_tokens = input_tokens + read_tokens + created_tokens
+        price = self.price(fast_model(model) if is_fast else model, prompt_tokens, unix_seconds)
+        if price is None:
+            return None
+        cost = price.pico_usd(usage)
+        return cost * self._batch_per_mille // _PER_MILLE if is_batch else cost
+
     def cost_micro_usd(self, model: str, usage: Usage, unix_seconds: float) -> int | None:
         """As `cost_pico_usd`, in micro-dollars, rounded to the nearest, halves up.
 
@@ -151,26 +166,7 @@ class PriceList:
 
     def most_micro_usd(self, usage: Usage) -> int:
         """The most that a response with this usage could cost, at the highest listed price of each kind of token."""
-        return (self._dearest.pico_usd(usage) + MICRO_USD // 2) // MICRO_USD
-
-    def cost_pico_usd(self, model: str, usage: Usage, unix_seconds: float) -> int | None:
-        """The cost of a response at this time; None if the model has no known price, which does not mean free."""
-        last_model, last_usage, since, until, cost = self._last
-        if usage is last_usage and model == last_model and since <= unix_seconds < until:
-            return cost
-        input_tokens, _, read_tokens, created_tokens, _, is_batch, is_fast = usage
-        prompt_tokens = input_tokens + read_tokens + created_tokens
-        until = math.inf
-        for price in self._prices.get(fast_model(model) if is_fast else undated(model), ()):
-            if price.since > unix_seconds:
-                until = price.since
-            elif prompt_tokens <= price.up_to_prompt_tokens:
-                cost = price.pico_usd(usage)
-                if is_batch:
-                    cost = cost * self._batch_per_mille // _PER_MILLE
-                self._last = model, usage, price.since, until, cost
-                return cost
-        return None
+        return (self.dearest.pico_usd(usage) + MICRO_USD // 2) // MICRO_USD
 
 
 @cache
@@ -179,9 +175,9 @@ def bundled_prices() -> PriceFile:
     return read_price_file(files(__package__).joinpath("prices.toml").read_bytes())
 
 
-def _price(row: PriceRow) -> _Price:
+def _price(row: PriceRow) -> Price:
     since = datetime.combine(row.effective_from, time(), UTC).timestamp()
-    return _Price(since, row.up_to_prompt_tokens, *(_whole(kind, getattr(row, kind), MICRO_USD) for kind in _KINDS))
+    return Price(since, row.up_to_prompt_tokens, *(_whole(kind, getattr(row, kind), MICRO_USD) for kind in _KINDS))
 
 
 def _whole(name: str, value: float, units: int) -> int:
