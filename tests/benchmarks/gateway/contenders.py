@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Final
 
 from benchmarks.gateway.nginx import mock_configuration, proxy_configuration
@@ -71,8 +72,7 @@ class Contender:
     def started(self, directory: Path, upstream_port: int, core: int) -> Iterator["Started"]:
         """Start the process; it may not be ready yet."""
         port = free_port()
-        home = directory / f"{self.name.replace(' ', '-')}-{port}"
-        home.mkdir()
+        home = Path(mkdtemp(prefix=f"{self.name.replace(' ', '-')}-", dir=directory))
         command = self.command(home, port, upstream_port)
         with running(command.arguments, core, home, command.environment) as process:
             yield Started(self.name, port, process)

@@ -1,16 +1,20 @@
 import asyncio
+import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, cast
 
 import pytest
 
 from benchmarks.gateway.bare_relay import BareRelay
 from benchmarks.gateway.client import Client, message_request
+from benchmarks.gateway.contenders import Started
 from benchmarks.gateway.latency import percentile
+from benchmarks.gateway.ledger_cost import cpu_microseconds_each
 from benchmarks.gateway.mock_streams import MockStreams, events
 from benchmarks.gateway.nginx import mock_configuration, proxy_configuration
-from benchmarks.gateway.processes import free_port, running
+from benchmarks.gateway.processes import Process, free_port, running
 from benchmarks.gateway.rows import Bound, Rounds, Row
 from support.servers import serve
 
@@ -105,3 +109,43 @@ def test_the_nginx_configuration_has_the_ports() -> None:
     for configuration in (mock_configuration("x", port, behind), proxy_configuration("x", port, behind)):
         assert f"listen 127.0.0.1:{port} " in configuration
         assert f"server 127.0.0.1:{behind};" in configuration
+
+
+def test_the_cpu_time_of_a_call_leaves_out_the_first_turn() -> None:
+    assert asyncio.run(_measured({"dear": 7e-6, "cheap": 5e-6})) == pytest.approx({"dear": 7.0, "cheap": 5.0})
+
+
+async def _measured(seconds_each: dict[str, float]) -> dict[str, float]:
+    async with contextlib.AsyncExitStack() as stack:
+        targets, processes = [], []
+        for name, seconds in seconds_each.items():
+            processes.append(process := _Counting(seconds))
+            server = await stack.enter_async_context(await asyncio.start_server(process.answer, "127.0.0.1", 0))
+            targets.append(Started(name, server.sockets[0].getsockname()[1], cast("Process", process)))
+        found = await cpu_microseconds_each(targets, Random(1), turns=2, calls=12, connections=4)  # noqa: S311
+        await asyncio.gather(*(task for process in processes for task in process.answering))
+        return found
+
+
+class _Counting:
+    """A process that uses the same CPU time in each call, and a second in its first one."""
+
+    def __init__(self, seconds_each: float) -> None:
+        self._seconds_each = seconds_each
+        self._calls = 0
+        self.answering: list[asyncio.Task[None]] = []
+
+    def cpu_seconds(self) -> float:
+        return self._calls * self._seconds_each + bool(self._calls)
+
+    def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.answering.append(asyncio.create_task(self._answer(reader, writer)))
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.rpartition(b"content-length: ")[2]))
+                self._calls += 1
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
