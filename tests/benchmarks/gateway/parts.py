@@ -24,7 +24,7 @@ __all__ = ["PARTS", "Bench", "Sizes"]
 _FIRST_EVENT_CALLS: Final = 100
 _EVENT_STREAMS: Final = 50
 _EVENT_DELTAS: Final = 200
-_LEDGER_PAIRS: Final = 4
+_LEDGER_PAIRS: Final = 2
 """Pairs of processes per round."""
 
 

@@ -56,8 +56,9 @@ class References:
 
         Other routes than those that take forms may read a body as JSON, whatever its media type is.
         """
-        is_form = path.startswith(_FORMS) and fields.get(b"content-type", b"").lower().startswith(b"multipart/")
-        return not is_form and self._tenants.exist
+        if not self._tenants.identifier.has_callers:
+            return False
+        return not (path.startswith(_FORMS) and fields.get(b"content-type", b"").lower().startswith(b"multipart/"))
 
     async def check_fields(self, caller: Caller, headers: Headers) -> None:
         """Checks the header fields, also those that are repeated; raises as `check`."""

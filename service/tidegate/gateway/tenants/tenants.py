@@ -40,6 +40,9 @@ class Tenants:
         identifier: identifies the caller of a request.
         tenant: what a tenant is.
         unowned: who may use objects without an owner.
+
+    Attributes:
+        identifier: as given. If it has no callers, there are no tenants.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Tenants:
         unowned: Literal["admin", "everyone"],
     ) -> None:
         self._ownership = ownership
-        self._identifier = identifier
+        self.identifier = identifier
         self._tenant = tenant
         self._unowned = unowned
 
@@ -61,16 +64,11 @@ class Tenants:
         Raises:
             Refusal: as `Identifier.identify`.
         """
-        return self._identifier.identify(fields) if self._identifier.has_callers else None
-
-    @property
-    def exist(self) -> bool:
-        """Whether there are callers."""
-        return self._identifier.has_callers
+        return self.identifier.identify(fields) if self.identifier.has_callers else None
 
     def restricts(self, caller: Caller) -> bool:
         """Whether there are objects that this caller may not use."""
-        return self.exist and not caller.is_admin
+        return self.identifier.has_callers and not caller.is_admin
 
     async def are_own(self, caller: Caller, ids: Sequence[str]) -> list[bool]:
         """Whether the caller may use each of these objects.
