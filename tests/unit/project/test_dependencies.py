@@ -76,7 +76,7 @@ def test_a_larger_set_of_requirements_has_every_pin_of_the_smaller(smaller: str,
 
 def test_the_pins_include_all_that_the_pinned_packages_need() -> None:
     # They are installed with `--no-deps`: pip would not say so.
-    checked = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    checked = subprocess.run([sys.executable, "-m", "pip", "check"], check=False, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
