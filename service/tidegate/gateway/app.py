@@ -75,7 +75,7 @@ class Gateway:
         new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
         passes_trace_context: whether the client's trace context is sent upstream.
         reachability: tracks whether connections to the upstream can be opened; None if nothing does.
-        usage_sink: may refuse calls whose usage cannot be recorded; None: there is no ledger.
+        usage_sink: refuses calls whose usage cannot be recorded; None: none is refused for that.
         tenants: decides which objects a caller may use; None: each may use all.
     """
 

@@ -74,7 +74,7 @@ class Receiver:
         stream_wait_seconds: how long such a client may wait, if its SDK would wait for 10 minutes; the default timeout
             if that is longer.
         passes_trace_context: whether the client's trace context is sent upstream.
-        usage_sink: records usage; None: no ledger does.
+        usage_sink: as for `Gateway`.
         references: checks the objects that requests name; None: there are no tenants.
     """
 
