@@ -177,10 +177,12 @@ async def ledger(bench: Bench) -> list[Row]:
 
     Each pair of processes is new: the addresses of its memory alone make one process some percent faster than another.
     """
+    names = {one.name for one in bench.contenders}
+    if WITH_LEDGER not in names:
+        return []
     random, pairs = Random(1), list[dict[str, float]]()  # noqa: S311 - the order of turns
-    others = {one.name for one in bench.contenders} - {OURS, WITH_LEDGER}
     for _ in range(_LEDGER_PAIRS * bench.sizes.rounds):
-        async with bench.fresh(*others) as (targets, _):
+        async with bench.fresh(*names - {OURS, WITH_LEDGER}) as (targets, _):
             pairs.append(await cpu_microseconds_each(targets, random))
     ratio = median(pair[WITH_LEDGER] / pair[OURS] for pair in pairs)
     figures = {name: median(pair[name] for pair in pairs) for name in (OURS, WITH_LEDGER)}
