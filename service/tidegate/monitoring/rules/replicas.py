@@ -10,6 +10,7 @@ __all__ = ["REPLICAS"]
 
 _WINDOW: Final = duration(thresholds.SERVICE_WINDOW_SECONDS)
 _CHANGES_WINDOW: Final = duration(thresholds.LEADER_CHANGES_WINDOW_SECONDS)
+_RETURN_WINDOW: Final = duration(thresholds.STORE_RETURN_WINDOW_SECONDS)
 _SLOW_ANSWERS: Final = enough_above(
     catalogue.STORE_LATENCY,
     thresholds.STORE_LATENCY_P99_SECONDS,
@@ -55,8 +56,10 @@ REPLICAS: Final = Group(
         Alert(
             name="TidegateLeaderSilent",
             severity="critical",  # no objective counts calls that have not ended to wait
+            # A replica that has just returned to the store knows an old report only, until the leader's next one.
             expr=(
-                f"min by (job) ({catalogue.SNAPSHOT_AGE.name} unless on (job, instance) {catalogue.DEGRADED.name} == 1)"
+                f"min by (job) ({catalogue.SNAPSHOT_AGE.name}"
+                f" unless on (job, instance) max_over_time({catalogue.DEGRADED.name}[{_RETURN_WINDOW}]) == 1)"
                 f" > {thresholds.LEADER_SILENT_SECONDS}"
             ),
             for_seconds=30,

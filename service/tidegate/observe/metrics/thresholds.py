@@ -150,6 +150,8 @@ LEADER_CHANGES: Final = 6
 """In the window. A rolling restart of five replicas changes the leader five times at most."""
 LEADER_SILENT_SECONDS: Final = 10
 """Another replica takes over within 2 s, and each leader reports once a second."""
+STORE_RETURN_WINDOW_SECONDS: Final = 120
+"""A replica that finds the store again hears from a leader within seconds. A few scrapes must fit in."""
 OLDEST_LEASE_SECONDS: Final = 1_800
 """Three times the default deadline of a call. No live call holds quota for so long."""
 LEDGER_UNWRITTEN_SECONDS: Final = 60
