@@ -35,6 +35,7 @@ from tidegate.core.domain.events import (
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.usage_sink import SinkStatus
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.observe.metrics.collectors.budget_metrics import BudgetMetrics
 from tidegate.observe.metrics.collectors.granted_quota import QuotaCollector
 from tidegate.observe.metrics.collectors.ledger_metrics import LedgerMetrics
@@ -117,11 +118,14 @@ def registry() -> CollectorRegistry:
 
     run_virtual(lag(), clock)
     usage = Usage(100, 200, 300, 400, 100)
+    cost_pico_usd = PriceList.bundled().cost_pico_usd(_MODEL, usage, clock.wall_seconds())
     for event in (
         Admitted(_POOL, _TEAM, Cost(1, 480, 250), _SECOND_NS // 4),
         AttemptFinished(_POOL, _MODEL, _TEAM, "529", _SECOND_NS // 20),
         RetryScheduled(_POOL, "overloaded", 1, 2 * _SECOND_NS),
-        AttemptFinished(_POOL, _MODEL, _TEAM, "200", 3 * _SECOND_NS, _SECOND_NS // 2, usage, "session-1"),
+        AttemptFinished(
+            _POOL, _MODEL, _TEAM, "200", 3 * _SECOND_NS, _SECOND_NS // 2, usage, "session-1", cost_pico_usd
+        ),
         LeaseEnded(_POOL, _TEAM, "settled", Cost(1, 480, 250), usage.cost()),
         RequestFinished("/v1/messages", _POOL, _TEAM, "ok", 6 * _SECOND_NS, _SECOND_NS // 1000),
         UpstreamRateLimited(_POOL, "requests", 2 * _SECOND_NS),

@@ -11,6 +11,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import AttemptFinished, Event, RequestFinished
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.usage_sink import UsageQuery, UsageReport
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.database import Database
 from tidegate.ledger.usage.recorder import UsageRecorder
 from tidegate.ledger.usage.report import report
@@ -22,7 +23,8 @@ ALWAYS = 2**40
 
 
 def answered(usage: Usage, caller: Caller = WEB, model: str = HAIKU) -> AttemptFinished:
-    return AttemptFinished("haiku-5-5", model, caller, "200", 1, None, usage)
+    cost_pico_usd = PriceList.bundled().cost_pico_usd(model, usage, ALWAYS)
+    return AttemptFinished("haiku-5-5", model, caller, "200", 1, None, usage, cost_pico_usd=cost_pico_usd)
 
 
 def ended(caller: Caller = WEB, cause: Cause | None = None, **changes: Any) -> RequestFinished:

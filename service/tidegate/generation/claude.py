@@ -288,14 +288,16 @@ class ClaudeModel:
     def _attempt_event(
         self, call: "_Call", started_ns: int, status: str, received: ReceivedAnswer, usage: Usage | None
     ) -> AttemptFinished:
+        model = call.question.model
         return AttemptFinished(
             pool=call.pool,
-            model=call.question.model,
+            model=model,
             caller=call.question.caller,
             status=status,
             duration_ns=self._clock.monotonic_ns() - started_ns,
             first_token_ns=received.first_token_ns,
             usage=usage,
+            cost_pico_usd=None if usage is None else self._admission.prices.cost_pico_usd(model, usage),
         )
 
     def _report(self, event: Event) -> None:

@@ -257,7 +257,8 @@ class Budgets:
         if demand is not self._latest:
             caller = demand.caller
             spender = self._latest_spender = (caller.label, caller.team, demand.session)
-            self._latest_budgets = self._of(spender)
+            found = self._by_spender.get(spender)
+            self._latest_budgets = self._find(Spender(*spender)) if found is None else found
             self._latest = demand
         return self._latest_budgets
 

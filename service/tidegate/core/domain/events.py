@@ -191,7 +191,8 @@ class AttemptFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     (the call's own deadline passed) or `abandoned` (the client left, or the service stopped).
 
     `first_token_ns` is the time to the first content of a stream; None where there was none. `usage` is set once per
-    answer that reported it. `session` is the caller's session of the call; empty if it has none.
+    answer that reported it, and `cost_pico_usd` is its exact cost; None if its model has no known price. `session` is
+    the caller's session of the call; empty if it has none.
     """
 
     pool: str
@@ -202,6 +203,7 @@ class AttemptFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     first_token_ns: int | None = None
     usage: Usage | None = None
     session: str = ""
+    cost_pico_usd: int | None = None
 
 
 class BatchResultsRead(Struct, frozen=True, gc=False, array_like=True, tag=True):

@@ -7,7 +7,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.core.pricing.message_shape import MessageShape
-from tidegate.core.pricing.price_list import MICRO_USD, PriceList
+from tidegate.core.pricing.price_list import PriceList, rounded_micro_usd
 
 __all__ = ["CallPrices"]
 
@@ -43,7 +43,7 @@ class CallPrices:
         pico_usd = new_tokens * price.input + output_tokens * price.output
         if prompt_tokens > new_tokens:
             pico_usd += read * price.cache_read + written * price.cache_creation_5m
-        return Spending((pico_usd + MICRO_USD // 2) // MICRO_USD, prompt_tokens + output_tokens)
+        return Spending(rounded_micro_usd(pico_usd), prompt_tokens + output_tokens)
 
     def spent(self, model: str, usage: Usage | None, cost: Cost | None) -> Spending | None:
         """The spending of a call, by its usage, or else by its cost. None: both are unknown."""
@@ -53,12 +53,18 @@ class CallPrices:
 
     def of_usage(self, model: str, usage: Usage) -> Spending:
         """The spending of a response with this usage."""
+        return self.of_response(usage, self.cost_pico_usd(model, usage))
+
+    def of_response(self, usage: Usage, cost_pico_usd: int | None) -> Spending:
+        """As `of_usage`, for a response whose `cost_pico_usd` is known already."""
         input_tokens, output_tokens, read_tokens, created_tokens, _, _, _ = usage
-        micro_usd = self._prices.cost_micro_usd(model, usage, self._wall_seconds())
-        if micro_usd is None:
-            micro_usd = self._prices.most_micro_usd(usage)
+        micro_usd = self._prices.most_micro_usd(usage) if cost_pico_usd is None else rounded_micro_usd(cost_pico_usd)
         return Spending(micro_usd, input_tokens + output_tokens + read_tokens + created_tokens)
 
+    def cost_pico_usd(self, model: str, usage: Usage) -> int | None:
+        """The exact cost of a response; None if the model has no known price."""
+        return self._prices.cost_pico_usd(model, usage, self._wall_seconds())
+
     def cost_micro_usd(self, model: str, usage: Usage) -> int | None:
-        """The cost of a response in micro-dollars; None if the model has no known price."""
+        """As `cost_pico_usd`, in micro-dollars."""
         return self._prices.cost_micro_usd(model, usage, self._wall_seconds())

@@ -12,7 +12,17 @@ import msgspec
 from tidegate.core.claude.rate_limit_groups import fast_model, is_fast_pool, undated
 from tidegate.core.domain.usage import Usage
 
-__all__ = ["MICRO_USD", "PICO_USD", "Price", "PriceFile", "PriceList", "PriceRow", "bundled_prices", "read_price_file"]
+__all__ = [
+    "MICRO_USD",
+    "PICO_USD",
+    "Price",
+    "PriceFile",
+    "PriceList",
+    "PriceRow",
+    "bundled_prices",
+    "read_price_file",
+    "rounded_micro_usd",
+]
 
 MICRO_USD: Final = 1_000_000
 """Micro-dollars in a US dollar. Prices are whole micro-dollars per million tokens."""
@@ -157,16 +167,18 @@ class PriceList:
         return cost * self._batch_per_mille // _PER_MILLE if is_batch else cost
 
     def cost_micro_usd(self, model: str, usage: Usage, unix_seconds: float) -> int | None:
-        """As `cost_pico_usd`, in micro-dollars, rounded to the nearest, halves up.
-
-        A sum over N responses is therefore at most N/2 micro-dollars off.
-        """
+        """As `cost_pico_usd`, in micro-dollars."""
         cost = self.cost_pico_usd(model, usage, unix_seconds)
-        return None if cost is None else (cost + MICRO_USD // 2) // MICRO_USD
+        return None if cost is None else rounded_micro_usd(cost)
 
     def most_micro_usd(self, usage: Usage) -> int:
         """The most that a response with this usage could cost, at the highest listed price of each kind of token."""
-        return (self.dearest.pico_usd(usage) + MICRO_USD // 2) // MICRO_USD
+        return rounded_micro_usd(self.dearest.pico_usd(usage))
+
+
+def rounded_micro_usd(pico_usd: int) -> int:
+    """The nearest micro-dollars, halves up. A sum over N responses is therefore at most N/2 micro-dollars off."""
+    return (pico_usd + MICRO_USD // 2) // MICRO_USD
 
 
 @cache

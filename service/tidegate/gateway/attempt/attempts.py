@@ -322,10 +322,11 @@ class Attempts:
         return usage_so_far(self._response_start.reader, self._prepared.shape, self._admission.estimator)
 
     def _report_attempt(self, status: str, duration_ns: int, usage: Usage | None) -> None:
-        call = self._call
+        call, model = self._call, self._prepared.model
+        cost_pico_usd = None if usage is None else self._admission.prices.cost_pico_usd(model, usage)
         self._context.report(
             AttemptFinished(
-                call.pool, self._prepared.model, call.caller, status, duration_ns, None, usage, call.session
+                call.pool, model, call.caller, status, duration_ns, None, usage, call.session, cost_pico_usd
             )
         )
 

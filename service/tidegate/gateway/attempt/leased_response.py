@@ -110,7 +110,10 @@ class LeasedResponse:
             cost, is_odd = complete_cost(reader, usage, shape, self._lease.demand.cost, estimator)
         else:
             cost = None if usage is None else usage.cost()
-        spent = self._context.admission.prices.spent(self._prepared.model, None if is_odd else usage, cost)
+        prices, model = self._context.admission.prices, self._prepared.model
+        cost_pico_usd = None if usage is None else prices.cost_pico_usd(model, usage)
+        charged = None if is_odd else usage
+        spent = prices.spent(model, None, cost) if charged is None else prices.of_response(charged, cost_pico_usd)
         now_ns = self._context.clock.monotonic_ns()
         try:
             await self._lease.end(outcome, cost, self._feedback(now_ns, succeeded=succeeded), spent)
@@ -130,7 +133,7 @@ class LeasedResponse:
                 written_ns=written_ns,
                 first_token_ns=self._to_first_token_ns() or 0,
             )
-        self._report(outcome, now_ns, usage, succeeded=succeeded)
+        self._report(outcome, now_ns, usage, cost_pico_usd, succeeded=succeeded)
 
     def cost_micro_usd(self) -> int | None:
         """The cost of the whole response, once it is over; None if its model has no known price."""
@@ -176,7 +179,9 @@ class LeasedResponse:
         report = self._limit_report(now_ns)
         return (report, _SUCCEEDED) if succeeded else (report,)
 
-    def _report(self, outcome: Outcome, now_ns: int, usage: Usage | None, *, succeeded: bool) -> None:
+    def _report(
+        self, outcome: Outcome, now_ns: int, usage: Usage | None, cost_pico_usd: int | None, *, succeeded: bool
+    ) -> None:
         self._context.report(
             AttemptFinished(
                 self._call.pool,
@@ -187,6 +192,7 @@ class LeasedResponse:
                 self._to_first_token_ns(),
                 usage,
                 self._call.session,
+                cost_pico_usd,
             )
         )
 

@@ -20,7 +20,7 @@ from tidegate.core.domain.events import AttemptFinished, BatchResultsRead, Event
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.clock import Clock
-from tidegate.core.pricing.price_list import PriceList
+from tidegate.core.pricing.price_list import PriceList, rounded_micro_usd
 from tidegate.ledger.tables import HOUR_SECONDS
 from tidegate.ledger.usage.sums import (
     SLOT_SECONDS,
@@ -163,14 +163,17 @@ class UsageRecorder:
                 self._add_call(now, event)
             elif type(event) is AttemptFinished:
                 if event.usage is not None:
-                    self._add_usage(now, event.pool, event.model, event.caller, event.usage, event.session)
+                    self._add_usage(
+                        now, event.pool, event.model, event.caller, event.usage, event.cost_pico_usd, event.session
+                    )
             elif type(event) is LeaseEnded:
                 caller = event.caller
                 if event.spending != NOTHING_SPENT:
                     self._spend(now, caller.label, caller.team, event.session, event.spending)
             elif type(event) is BatchResultsRead:
                 for model, usage in event.used:
-                    self._add_usage(now, _BATCH_POOL, model, event.caller, usage)
+                    cost_pico_usd = self._prices.cost_pico_usd(model, usage, now)
+                    self._add_usage(now, _BATCH_POOL, model, event.caller, usage, cost_pico_usd)
 
     def _spend(self, now: float, caller: str, team: str, session: str, spending: Spending) -> None:
         micro_usd, tokens = spending
@@ -189,7 +192,16 @@ class UsageRecorder:
         if not self._sums and not self._spending:
             self._since_ns = self._noted_since_ns or self._clock.monotonic_ns()
 
-    def _add_usage(self, now: float, pool: str, model: str, caller: Caller, usage: Usage, session: str = "") -> None:
+    def _add_usage(
+        self,
+        now: float,
+        pool: str,
+        model: str,
+        caller: Caller,
+        usage: Usage,
+        cost_pico_usd: int | None,
+        session: str = "",
+    ) -> None:
         if len(self._answered) < _MAX_MODELS:
             self._answered.add(model)
         sums = self._at(now, pool, model, caller)
@@ -200,7 +212,7 @@ class UsageRecorder:
         sums.output_tokens += output_tokens
         sums.cache_read_tokens += read_tokens
         sums.cache_creation_tokens += created_tokens
-        cost = self._prices.cost_micro_usd(model, usage, now)
+        cost = None if cost_pico_usd is None else rounded_micro_usd(cost_pico_usd)
         if cost is None:
             sums.unpriced_tokens += input_tokens + output_tokens + read_tokens + created_tokens
         else:

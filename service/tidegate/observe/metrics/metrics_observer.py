@@ -286,13 +286,13 @@ class MetricsObserver:
             if event.first_token_ns is not None:
                 self._metrics.first_token[row.pool, row.model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
             if event.usage is not None:
-                self._usage.add(event.pool, event.model, event.caller.label, event.usage)
+                self._usage.add(event.pool, event.model, event.caller.label, event.usage, event.cost_pico_usd)
 
     def _batch_results_read(self, event: BatchResultsRead) -> None:
         with self._lock:
             for model, usage in event.used:
                 self._add_model(model)
-                self._usage.add(_BATCH_POOL, model, event.caller.label, usage)
+                self._usage.add_result(_BATCH_POOL, model, event.caller.label, usage)
 
     def _add_model(self, model: str) -> None:
         if self._models.add(model):

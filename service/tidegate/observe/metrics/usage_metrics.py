@@ -43,8 +43,8 @@ class UsageMetrics:
             for caller in callers:
                 self._cost_usd[model, caller].inc(0)
 
-    def add(self, pool: str, model: str, caller: str, usage: Usage) -> None:
-        """Counts the usage and the cost of a response."""
+    def add(self, pool: str, model: str, caller: str, usage: Usage, cost_pico_usd: int | None) -> None:
+        """Counts the usage and the cost of a response; None: its model has no known price."""
         row = self._rows[pool, model, caller]
         input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, _, _, _ = usage
         if input_tokens:
@@ -55,13 +55,16 @@ class UsageMetrics:
             row.cache_read.inc(cache_read_tokens)
         if cache_creation_tokens:
             row.cache_creation.inc(cache_creation_tokens)
-        cost = self._prices.cost_pico_usd(model, usage, self._clock.wall_seconds())
-        if cost is not None:
+        if cost_pico_usd is not None:
             counter = row.cost_usd = row.cost_usd or self._cost_usd[row.model, row.caller]
-            counter.inc(cost / PICO_USD)
+            counter.inc(cost_pico_usd / PICO_USD)
         else:
             for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the other fields of a usage are no counts
                 self._unpriced[row.model, kind].inc(tokens)
+
+    def add_result(self, pool: str, model: str, caller: str, usage: Usage) -> None:
+        """Counts the usage of one result of a batch, and its cost at the prices now in force."""
+        self.add(pool, model, caller, usage, self._prices.cost_pico_usd(model, usage, self._clock.wall_seconds()))
 
     def _row(self, pool: str, model: str, caller: str) -> UsageRow:
         return UsageRow(model, caller, *(self._tokens[pool, model, caller, kind] for kind in TOKEN_KINDS))

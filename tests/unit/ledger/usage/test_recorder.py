@@ -46,7 +46,8 @@ def on() -> Recorder:
 
 
 def answered(usage: Usage | None, model: str = HAIKU, caller: Caller = WEB, pool: str = "haiku-5-5") -> AttemptFinished:
-    return AttemptFinished(pool, model, caller, "200", 1, None, usage)
+    cost_pico_usd = None if usage is None else PriceList.bundled().cost_pico_usd(model, usage, HOUR)
+    return AttemptFinished(pool, model, caller, "200", 1, None, usage, cost_pico_usd=cost_pico_usd)
 
 
 def ended(outcome: str = "ok", **changes: Any) -> RequestFinished:

@@ -15,6 +15,7 @@ from tidegate.api.routes import health
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.events import AttemptFinished
 from tidegate.core.domain.usage import Usage
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.observe.metrics.exposition import MAX_SAMPLES, Exposition, new_registry
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.observers import Observers
@@ -98,7 +99,11 @@ class Watched:
     def spend(self, model: str) -> None:
         """A million tokens of input."""
         caller = Caller("a", label="team-a")
-        Observers(self._metrics.handlers).event(AttemptFinished("p", model, caller, "200", 1, 1, Usage(1_000_000)))
+        usage = Usage(1_000_000)
+        cost_pico_usd = PriceList.bundled().cost_pico_usd(model, usage, self.clock.wall_seconds())
+        Observers(self._metrics.handlers).event(
+            AttemptFinished("p", model, caller, "200", 1, 1, usage, cost_pico_usd=cost_pico_usd)
+        )
 
     def seen(self, accept: str = OPENMETRICS, after_seconds: float = 15) -> float:
         """The spending that a scrape shows."""

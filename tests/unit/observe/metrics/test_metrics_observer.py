@@ -28,6 +28,7 @@ from tidegate.core.domain.events import (
     WorkflowFinished,
 )
 from tidegate.core.domain.usage import Usage
+from tidegate.core.pricing.price_list import PICO_USD
 from tidegate.observe.metrics.labels import LabelSet
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.observers import Observers
@@ -85,10 +86,10 @@ def test_a_finished_attempt(bench: Bench) -> None:
     assert [bench.value("tokens_total", **labels, caller="team-a", kind=kind) for kind in kinds] == [10, 20, 30, 0]
 
 
-def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagged(bench: Bench) -> None:
+def test_the_cost_of_an_answer_is_counted_and_a_model_without_a_price_is_flagged(bench: Bench) -> None:
     usage = Usage(1_000_000, 100_000)
     bench.hear(
-        AttemptFinished(POOL, MODEL, TEAM, "200", SECOND_NS, None, usage),
+        AttemptFinished(POOL, MODEL, TEAM, "200", SECOND_NS, None, usage, cost_pico_usd=3 * PICO_USD),
         AttemptFinished("fable-9", "claude-fable-9", TEAM, "200", SECOND_NS, None, usage),
     )
 
@@ -97,11 +98,6 @@ def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagg
     assert bench.value("unpriced_tokens_total", model="claude-fable-9", kind="output") == 100_000
     assert bench.value("cost_usd_total", model="claude-fable-9", caller="team-a") is None
     assert bench.value("unpriced_tokens_total", model=MODEL, kind="input") is None
-
-
-def test_usage_of_a_batch_costs_half(bench: Bench) -> None:
-    bench.hear(AttemptFinished(POOL, MODEL, TEAM, "200", 0, None, Usage(1_000_000, 100_000, batch=True)))
-    assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 1.5
 
 
 def test_results_of_a_batch_count_at_half_the_price_each_with_its_own_length(bench: Bench) -> None:
