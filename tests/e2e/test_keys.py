@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from operator import eq
 from pathlib import Path
 from threading import Event
 
@@ -14,6 +15,7 @@ from support.service_process import run_to_end, running
 
 pytestmark = pytest.mark.ledger
 BODY = {"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+CLIENTS = 3
 PROMISED_SECONDS = 1.0
 BUSY_SECONDS = 3.0
 """How much later than promised a busy machine may be."""
@@ -46,21 +48,29 @@ def test_keys_are_rotated_under_load_without_a_refusal_and_end_within_a_second(t
         becomes(200, in_use[0])
 
         stop = Event()
+        calls_ended = [0] * CLIENTS
 
-        def load() -> Counter[int]:
+        def load(client: int) -> Counter[int]:
             statuses: Counter[int] = Counter()
             while not stop.wait(0.02):
                 statuses[ask(in_use[0])] += 1
+                calls_ended[client] += 1
             return statuses
 
-        with ThreadPoolExecutor(3) as at_once:
-            loads = [at_once.submit(load) for _ in range(3)]
+        def calls_in_progress_end() -> None:
+            before, deadline = list(calls_ended), time.monotonic() + 30
+            while any(map(eq, calls_ended, before)):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+        with ThreadPoolExecutor(CLIENTS) as at_once:
+            loads = [at_once.submit(load, client) for client in range(CLIENTS)]
             try:
                 old = in_use[0]
                 new = keys("rotate", "web", "--grace", "1h")
                 becomes(200, new)
                 in_use[0] = new
-                time.sleep(0.5)  # calls with the old key end
+                calls_in_progress_end()
                 listed = run_to_end(tmp_path, "keys", "list", TIDEGATE_STATE_DIR=state_dir).stdout
                 keys("revoke", re.findall(r"^(key_\w+) ", listed, re.MULTILINE)[0])
                 becomes(401, old)
