@@ -8,7 +8,7 @@ from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, sse, unreachable
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.budget import BudgetRule, BudgetUnit, BudgetWindow, Each, OnExceed, Period, Spender, Spending
-from tidegate.core.domain.events import BudgetReached, LeaseEnded
+from tidegate.core.domain.events import AttemptFinished, BudgetReached, LeaseEnded
 
 USAGE = {"input_tokens": 1_000, "output_tokens": 500, "cache_read_input_tokens": 100}
 COST = 1_000 * 2 + 500 * 10 + 100 * 10 // 100
@@ -64,8 +64,9 @@ def test_a_response_is_charged_to_its_budgets_at_the_list_price() -> None:
     assert spent(rig) == [COST, TOKENS]
     assert answer.headers["x-tidegate-cost-usd"] == f"0.{COST:06}"
     assert answer.headers["x-tidegate-budget-remaining"].startswith("day;usd=4.")
-    (ended,) = [each for each in rig.observer.events if isinstance(each, LeaseEnded)]
+    (ended,), (attempt,) = rig.observer.of(LeaseEnded), rig.observer.of(AttemptFinished)
     assert tuple(ended.spending) == (COST, TOKENS)
+    assert attempt.cost_pico_usd == COST * 1_000_000
 
 
 def test_the_cost_is_also_told_of_a_response_that_comes_in_parts() -> None:

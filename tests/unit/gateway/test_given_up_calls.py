@@ -25,6 +25,7 @@ from tidegate.core.domain.events import (
     AttemptFinished,
     LeaseEnded,
 )
+from tidegate.core.pricing.price_list import PriceList
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -160,3 +161,11 @@ def test_a_stream_that_breaks_before_it_began_or_says_an_error_costs_its_prompt(
         _, rig, *_ = post([told, sse(MESSAGE_START, CONTENT)], body={**MESSAGE, "stream": True})
         (charged_input, charged_output), _ = costs(rig)
         assert (20 < charged_input < 40, charged_output) == (True, 0)
+
+
+def test_what_a_stream_has_used_before_it_broke_has_its_price() -> None:
+    broken = unreachable(may_have_been_accepted=True)
+    _, rig, *_ = post([sse(MESSAGE_START, broken), sse(MESSAGE_START, CONTENT)], body={**MESSAGE, "stream": True})
+    first, _ = rig.observer.of(AttemptFinished)
+    assert first.usage is not None
+    assert first.cost_pico_usd == PriceList.bundled().cost_pico_usd(first.model, first.usage, 2**40)

@@ -20,6 +20,7 @@ from tidegate.core.domain.events import (
     UpstreamRateLimited,
 )
 from tidegate.core.ports.observer import ScopeKind
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.generation.request import AttemptStarted, Progress, Tally, TextReceived, WaitPredicted
 from tidegate.rate_limiter import RateLimitConfig
 
@@ -39,6 +40,7 @@ def test_answer_with_usage_and_progress() -> None:
     assert claude.model.counts == {"attempts": 1, "answers": 1, "retries": 0, "failures": 0}
     (finished,) = recorder.of(AttemptFinished)
     assert (finished.pool, finished.status, finished.usage) == ("sonnet-5-5", "200", answer.usage)
+    assert finished.cost_pico_usd == PriceList.bundled().cost_pico_usd("claude-sonnet-5-5", answer.usage, 2**40)
 
 
 def test_both_pools_are_asked_on_behalf_of_the_session() -> None:
