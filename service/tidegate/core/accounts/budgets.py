@@ -176,7 +176,8 @@ class Budgets:
         """Whether a demand is neither refused nor has to wait for calls in progress."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return True
-        for budget in self._budgets_of(demand):
+        budgets = self._latest_budgets if demand is self._latest else self._budgets_of(demand)
+        for budget in budgets:
             meter, taken = budget.meter, budget.spent + budget.reserved
             if meter.refuses and (amount := demand.spending[meter.unit]) and taken + amount > meter.rule.limit:
                 return False
@@ -186,7 +187,7 @@ class Budgets:
         """Reserves what a call will probably cost, as it begins."""
         if not self._meters or demand.spending == NOTHING_SPENT:
             return
-        budgets = self._budgets_of(demand)
+        budgets = self._latest_budgets if demand is self._latest else self._budgets_of(demand)
         self._open[lease_id] = _Reservation(self._latest_spender, demand.spending, budgets)
         self._reserve(budgets, demand.spending)
 
@@ -253,7 +254,10 @@ class Budgets:
         )
 
     def _budgets_of(self, demand: Demand) -> tuple[Budget, ...]:
-        """The budgets that count a demand. The steps of an admission ask for those of the same one in turn."""
+        """The budgets that count a demand. The steps of an admission ask for those of the same one in turn.
+
+        Two of them look themselves whether it is the same: nearly always, and each call takes these steps.
+        """
         if demand is not self._latest:
             caller = demand.caller
             spender = self._latest_spender = (caller.label, caller.team, demand.session)

@@ -83,6 +83,8 @@ class UsageRecorder:
         self._spending: dict[SpendingKey, SpendingSums] = {}
         self._since_ns = 0
         self._taken: Pending | None = None
+        self._latest: Sums | None = None  # what `_at` has found last
+        self._latest_of: tuple[int, str, str, Caller] | None = None  # its hour, pool, model and caller
         self._answered: set[str] = set()
         self._priced = frozenset(prices.models)
         self.lost = 0
@@ -108,6 +110,7 @@ class UsageRecorder:
                 return None
             pending = self._taken = Pending(self._sums, self._sessions, self._since_ns, self._spending)
             self._sums, self._sessions, self._spending = {}, {}, {}
+            self._latest = None
         return pending
 
     def written(self) -> None:
@@ -202,8 +205,9 @@ class UsageRecorder:
         cost_pico_usd: int | None,
         session: str = "",
     ) -> None:
-        if len(self._answered) < _MAX_MODELS:
+        if model not in self._answered and len(self._answered) < _MAX_MODELS:
             self._answered.add(model)
+            self._latest = None  # the model may have counted as `other`
         sums = self._at(now, pool, model, caller)
         if sums is None:
             return
@@ -252,11 +256,14 @@ class UsageRecorder:
 
     def _at(self, now: float, pool: str, model: str, caller: Caller) -> Sums | None:
         """The sums of a key; None if there is no room for another key."""
+        hour = int(now) // HOUR_SECONDS * HOUR_SECONDS
+        of = (hour, pool, model, caller)
+        if of == self._latest_of and self._latest is not None:
+            return self._latest
         if model and model not in self._answered and undated(model) not in self._priced:
             model = pool = _OTHER
         elif not model and pool != DEFAULT_POOL and pool not in ENDPOINT_POOLS:
             pool = OTHER_ENDPOINTS if is_endpoint_pool(pool) else pool and _OTHER
-        hour = int(now) // HOUR_SECONDS * HOUR_SECONDS
         key = (hour, caller.team, caller.label, model, pool, _PRIORITIES[caller.rank])
         sums = self._sums.get(key)
         if sums is None:
@@ -265,4 +272,5 @@ class UsageRecorder:
                 return None
             self._note_first()
             sums = self._sums[key] = Sums()
+        self._latest, self._latest_of = sums, of
         return sums

@@ -142,10 +142,10 @@ def test_names_that_only_a_client_chose_become_other(
 
 
 def test_a_model_that_answered_has_its_name_from_then_on(on: Recorder) -> None:
-    on.hear(answered(Usage(1), "claude-new-1", pool="new-1"), ended(pool="new-1", model="claude-new-1"))
-    ((key, sums),) = on.sums().items()
-    assert key[3:5] == ("claude-new-1", "new-1")
-    assert (sums.calls, sums.input_tokens) == (1, 1)
+    end = ended(pool="new-1", model="claude-new-1")
+    on.hear(end, answered(Usage(1), "claude-new-1", pool="new-1"), end)
+    counted = {key[3:5]: (sums.calls, sums.input_tokens) for key, sums in on.sums().items()}
+    assert counted == {("other", "other"): (1, 0), ("claude-new-1", "new-1"): (1, 1)}
 
 
 def test_beyond_the_bound_further_keys_are_lost_and_counted_and_known_ones_are_not() -> None:
