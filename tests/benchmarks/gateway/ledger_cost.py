@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from random import Random
+from statistics import median
 
 from benchmarks.gateway.client import Client, message_request
 from benchmarks.gateway.contenders import Started
@@ -11,28 +12,29 @@ __all__ = ["cpu_microseconds_each"]
 
 
 async def cpu_microseconds_each(
-    targets: Sequence[Started], random: Random, *, turns: int = 2, calls: int = 3_200, connections: int = 32
+    targets: Sequence[Started], random: Random, *, turns: int = 5, calls: int = 3_200, connections: int = 32
 ) -> dict[str, float]:
     """Measure the CPU time per call of each target, by its name.
 
-    The targets take turns in random order, so that a change of the machine's speed affects all of them. A turn lasts
-    long enough that it does not matter what the turn of another has left in the caches. The first one warms up.
+    The targets take turns in random order, so that a change of the machine's speed affects all of them; the result is
+    the median of the turns, for the same reason. A turn lasts longer than half a second: a ledger writes once in each
+    of them, and it does not matter what the turn of another has left in the caches. The first one warms up.
 
     Raises:
         RuntimeError: A call failed.
     """
     clients = {target.name: [await Client.connect(target.port) for _ in range(connections)] for target in targets}
-    used_seconds = {target.name: 0.0 for target in targets}
+    used_seconds: dict[str, list[float]] = {target.name: [] for target in targets}
     for turn in range(turns + 1):
         for target in random.sample(targets, len(targets)):
             seconds = await _turn(target, clients[target.name], calls // connections)
-            used_seconds[target.name] += seconds if turn else 0.0
+            if turn:
+                used_seconds[target.name].append(seconds)
     for each in clients.values():
         for client in each:
             client.close()
-    return {
-        name: 1e6 * seconds / (turns * (calls // connections * connections)) for name, seconds in used_seconds.items()
-    }
+    calls_each = calls // connections * connections
+    return {name: 1e6 * median(seconds) / calls_each for name, seconds in used_seconds.items()}
 
 
 async def _turn(target: Started, clients: Sequence[Client], calls_each: int) -> float:
