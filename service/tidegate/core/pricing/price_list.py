@@ -1,7 +1,7 @@
 """Price lists, and the cost of a response in whole units of money."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time
 from functools import cache
 from importlib.resources import files
@@ -22,6 +22,7 @@ __all__ = [
     "bundled_prices",
     "read_price_file",
     "rounded_micro_usd",
+    "sum_micro_usd",
 ]
 
 MICRO_USD: Final = 1_000_000
@@ -179,6 +180,11 @@ class PriceList:
 def rounded_micro_usd(pico_usd: int) -> int:
     """The nearest micro-dollars, halves up. A sum over N responses is therefore at most N/2 micro-dollars off."""
     return (pico_usd + MICRO_USD // 2) // MICRO_USD
+
+
+def sum_micro_usd(costs_pico_usd: Iterable[int]) -> int:
+    """The sum of `rounded_micro_usd` of each cost."""
+    return sum([(each + MICRO_USD // 2) // MICRO_USD for each in costs_pico_usd])
 
 
 @cache

@@ -122,6 +122,18 @@ def test_each_hour_has_its_own_sums(on: Recorder) -> None:
     assert {key[0]: sums.calls for key, sums in on.sums().items()} == {HOUR: 1, HOUR + 3_600: 2}
 
 
+def test_an_answer_that_was_noted_before_the_first_call_of_an_hour_counts_in_the_last_one(on: Recorder) -> None:
+    on.hear(*[answered(Usage(0))] * 300, *[ended()] * 300)
+    assert on.sums()[HOUR, "shop", "web", HAIKU, "haiku-5-5", "interactive"].calls == 300
+    on.hear(answered(Usage(1)), ended())
+    on.clock.advance(3_200)
+    on.hear(answered(Usage(2)), ended())
+    assert {key[0]: (sums.calls, sums.input_tokens) for key, sums in on.sums().items()} == {
+        HOUR: (1, 3),
+        HOUR + 3_600: (1, 0),
+    }
+
+
 @pytest.mark.parametrize(
     ("pool", "model", "counted"),
     [
@@ -143,7 +155,9 @@ def test_names_that_only_a_client_chose_become_other(
 
 def test_a_model_that_answered_has_its_name_from_then_on(on: Recorder) -> None:
     end = ended(pool="new-1", model="claude-new-1")
-    on.hear(end, answered(Usage(1), "claude-new-1", pool="new-1"), end)
+    on.hear(end)
+    assert on.recorder.since_ns() is not None  # which adds up
+    on.hear(answered(Usage(1), "claude-new-1", pool="new-1"), end)
     counted = {key[3:5]: (sums.calls, sums.input_tokens) for key, sums in on.sums().items()}
     assert counted == {("other", "other"): (1, 0), ("claude-new-1", "new-1"): (1, 1)}
 
@@ -151,11 +165,11 @@ def test_a_model_that_answered_has_its_name_from_then_on(on: Recorder) -> None:
 def test_beyond_the_bound_further_keys_are_lost_and_counted_and_known_ones_are_not() -> None:
     on = Recorder(max_keys=2)
     callers = [replace(WEB, label=name) for name in "abc"]
-    on.hear(
-        *(ended(caller=caller) for caller in callers), ended(caller=callers[0]), answered(Usage(1), caller=callers[2])
-    )
+    on.hear(*(ended(caller=caller) for caller in callers), *[ended(caller=callers[2])] * 2, ended(caller=callers[0]))
+    assert on.recorder.since_ns() is not None  # which adds up
+    on.hear(answered(Usage(1), caller=callers[2]))
     assert {key[2]: sums.calls for key, sums in on.sums().items()} == {"a": 2, "b": 1}
-    assert on.recorder.lost == 2
+    assert on.recorder.lost == 4
     on.hear(ended(caller=callers[2]))
     assert len(on.sums()) == 1
 
