@@ -42,7 +42,7 @@ _SpenderKey = tuple[str, str, str]
 """The fields of a `Spender`. A plain tuple costs a fifth of that, and each call needs some."""
 
 
-class _Reservation(Struct):
+class _Reservation(Struct, gc=False):
     """The reservation of a call in progress: in each of these budgets, the amount in the unit of that."""
 
     spender: _SpenderKey
@@ -136,18 +136,30 @@ class Budgets:
 
     # What calls do.
 
+    def has_room(self, demand: Demand) -> bool:
+        """Whether nothing holds a demand back: everything stays within each limit, which is so nearly always.
+
+        Then `judge` returns the demand as it is, and it fits. If there is no room, both may still be so.
+        """
+        if not self._meters:
+            return True
+        spending = demand.spending
+        for budget in self._budgets_of(demand):
+            meter = budget.meter
+            if budget.spent + budget.reserved + spending[meter.unit] > meter.rule.limit:
+                return False
+        return not demand.is_priced_later
+
     def judge(self, demand: Demand) -> Demand | Refused:
         """Refuses a demand that a budget has too little left for, whatever the calls in progress turn out to cost.
 
         Otherwise returns it, in the lowest class if a budget says so. One that is priced later reserves nothing, but is
         refused as well once nothing is left.
         """
-        if not self._meters or (demand.spending == NOTHING_SPENT and not demand.is_priced_later):
+        if self.has_room(demand):
             return demand
         spending = _LEAST if demand.is_priced_later else demand.spending
         for budget in self._budgets_of(demand):
-            if budget.spent + budget.reserved + spending[budget.meter.unit] <= budget.meter.rule.limit:
-                continue  # nearly always
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(spending):
                 self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= LOW_PERCENT else REFUSED)
@@ -161,7 +173,7 @@ class Budgets:
 
         None also for a demand that `judge` refuses.
         """
-        if not self._meters or demand.spending == NOTHING_SPENT:
+        if self.has_room(demand):
             return None
         blocking = None
         for budget in self._budgets_of(demand):
@@ -174,14 +186,10 @@ class Budgets:
 
     def fits(self, demand: Demand) -> bool:
         """Whether a demand is neither refused nor has to wait for calls in progress."""
-        if not self._meters or demand.spending == NOTHING_SPENT:
-            return True
-        budgets = self._latest_budgets if demand is self._latest else self._budgets_of(demand)
-        for budget in budgets:
-            meter, taken = budget.meter, budget.spent + budget.reserved
-            if meter.refuses and (amount := demand.spending[meter.unit]) and taken + amount > meter.rule.limit:
-                return False
-        return True
+        return self.has_room(demand) or all(
+            not budget.meter.refuses or budget.has(demand.spending, beside_reserved=True)
+            for budget in self._budgets_of(demand)
+        )
 
     def reserve(self, lease_id: str, demand: Demand) -> None:
         """Reserves what a call will probably cost, as it begins."""
@@ -256,7 +264,7 @@ class Budgets:
     def _budgets_of(self, demand: Demand) -> tuple[Budget, ...]:
         """The budgets that count a demand. The steps of an admission ask for those of the same one in turn.
 
-        Two of them look themselves whether it is the same: nearly always, and each call takes these steps.
+        `reserve` looks itself whether it is the same: nearly always, and each call takes this step.
         """
         if demand is not self._latest:
             caller = demand.caller

@@ -33,15 +33,19 @@ class OwnLimits:
         """The account of the demand's caller; None for a caller without limits of its own."""
         return self._accounts.get(demand.caller, now_ns)
 
+    def has_room(self, demand: Demand) -> bool:
+        """As `Budgets.has_room`."""
+        return self._budgets.has_room(demand)
+
     def judge(self, demand: Demand) -> Demand | Refused:
         """As `Budgets.judge`."""
         return self._budgets.judge(demand)
 
-    def admits(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
-        """Whether no limit or budget of its caller holds a demand back."""
+    def admits(self, demand: Demand, account: Account | None, now_ns: int, *, has_room: bool = False) -> bool:
+        """Whether no limit or budget of its caller holds a demand back. `has_room`: it is known that budgets do not."""
         if account is not None and account.exceeded(demand.cost, now_ns) is not None:
             return False
-        return self._budgets.fits(demand)
+        return has_room or self._budgets.fits(demand)
 
     def reason(self, waiter: Waiter, now_ns: int) -> Refused | None:
         """The limit or budget of its caller that holds a waiter back, as its refusal; None if none does."""

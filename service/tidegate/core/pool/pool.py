@@ -160,27 +160,27 @@ class Pool:
         """Admits at once if nobody waits and everything fits. Queues otherwise, or refuses without side effect."""
         if self._failures.is_spend_capped and (refused := self._failures.refusal(now_ns)) is not None:
             return refused
-        if isinstance(judged := self._own_limits.judge(demand), Refused):
-            return judged
-        demand, account = judged, self._own_limits.account(demand, now_ns)
+        if not (has_room := self._own_limits.has_room(demand)):
+            if isinstance(judged := self._own_limits.judge(demand), Refused):
+                return judged
+            demand = judged
+        account = self._own_limits.account(demand, now_ns)
         if demand.retry:
             return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
         if not self.settings.allow_debt and (dimension := self._quota.limits.never_fits(demand.cost)) is not None:
             return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
-        if self._fits_at_once(demand, account, now_ns):
+        if self._fits_at_once(demand, account, now_ns, has_room=has_room):
             self._book.grant(lease_id, demand, account, now_ns)
             return GRANTED
         return self._enqueue(Waiter(lease_id, demand, now_ns, account), now_ns)
 
-    def _fits_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
+    def _fits_at_once(self, demand: Demand, account: Account | None, now_ns: int, *, has_room: bool = False) -> bool:
         """Whether a new demand can be granted: nobody in the queue may go before it, and all limits allow it."""
         queue = self._queue
-        if queue.waiting and queue.has_head(now_ns):
+        if queue.waiting and (queue.has_head(now_ns) or (account is not None and queue.load_of(demand.caller)[0])):
             return False
-        if account is not None and queue.waiting and queue.load_of(demand.caller)[0]:
-            return False
-        is_allowed = self._own_limits.admits(demand, account, now_ns) and self._failures.admits(now_ns)
-        return is_allowed and self._quota.fits(demand.cost, now_ns)
+        is_allowed = self._own_limits.admits(demand, account, now_ns, has_room=has_room)
+        return is_allowed and self._failures.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
 
     def _enqueue(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
         queue, forecast, demand = self._queue, self._forecast, waiter.demand
