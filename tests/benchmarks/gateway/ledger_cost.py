@@ -12,7 +12,7 @@ __all__ = ["cpu_microseconds_each"]
 
 
 async def cpu_microseconds_each(
-    targets: Sequence[Started], random: Random, *, turns: int = 5, calls: int = 3_200, connections: int = 32
+    targets: Sequence[Started], random: Random, *, turns: int = 2, calls: int = 3_200, connections: int = 32
 ) -> dict[str, float]:
     """Measure the CPU time per call of each target, by its name.
 
