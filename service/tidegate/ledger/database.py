@@ -1,7 +1,6 @@
 """The database of the ledger: connections, migrations and backups."""
 
 import contextlib
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -9,14 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidegate.core.domain.errors import LedgerUnavailable
 from tidegate.ledger import FILE
+from tidegate.ledger.migrations import LATEST
 
 __all__ = ["Database"]
 
@@ -68,7 +65,7 @@ class Database:
                 self._migrate()
             with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
-        except (SQLAlchemyError, CommandError, OSError) as error:
+        except (SQLAlchemyError, LedgerUnavailable, OSError) as error:
             # The file may be another one when it is back, for example on a disk that was replaced.
             self._is_migrated = False
             self._engine.dispose()
@@ -105,21 +102,29 @@ class Database:
         """Brings the tables to the state of this version.
 
         Raises:
-            CommandError: a newer version has written the database.
+            LedgerUnavailable: a newer version has written the database.
         """
         if self.url.get_backend_name() == "sqlite":
             _create_private(Path(self.url.database or ""))
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        config = Config()
-        config.set_main_option("script_location", "tidegate.ledger:migrations")
-        config.set_main_option("path_separator", "os")
-        with self._engine.begin() as connection:
-            if self.is_postgresql:
-                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a long table may take minutes
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        with self._engine.connect().execution_options(**_READ_ONLY) as connection, connection.begin():
+            is_current = _revision(connection) == LATEST
+        if not is_current:
+            from tidegate.ledger.migrate import migrate  # noqa: PLC0415 - most starts do without Alembic
+
+            with self._engine.begin() as connection:
+                if self.is_postgresql:
+                    connection.execute(text("SET LOCAL statement_timeout = 0"))  # a long table may take minutes
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                migrate(connection)
         self._is_migrated = True
+
+
+def _revision(connection: Connection) -> str | None:
+    """The revision of the tables; None if there are none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def _engine(url: URL) -> Engine:

@@ -1,6 +1,8 @@
 """The tables: made by the migrations, from every revision upward, as the code describes them."""
 
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tidegate.core.domain.errors import LedgerUnavailable
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.database import Database
+from tidegate.ledger.migrations import LATEST
 from tidegate.ledger.tables import metadata
 from tidegate.ledger.usage.recorder import UsageRecorder
 from tidegate.ledger.usage.writer import UsageWriter
@@ -25,6 +28,7 @@ REVISIONS = [script.revision for script in ScriptDirectory.from_config(migration
 
 def test_the_revisions_are_one_line_in_the_order_of_their_numbers() -> None:
     assert [f"{number:04}" for number in range(1, len(REVISIONS) + 1)] == REVISIONS
+    assert REVISIONS[-1] == LATEST
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(database: Database) -> None:
@@ -43,6 +47,14 @@ def test_a_database_of_each_revision_becomes_the_newest(revision: str, url: str)
     with database.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     database.close()
+
+
+def test_a_database_of_the_newest_revision_is_opened_without_alembic(url: str) -> None:
+    migrate(url, LATEST)
+    opens = "import sys; from tidegate.ledger.database import Database; database = Database(sys.argv[1])"
+    code = f"{opens}\nwith database.begin(): pass\nprint('alembic' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_usage_survives_a_second_opening(url: str) -> None:
