@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, bindparam, delete, insert
 
 from tidegate.core.domain.budget import Spender, Spending
 from tidegate.ledger.tables import reservations
@@ -13,6 +13,8 @@ __all__ = ["ReservationWriter", "named"]
 
 _REFRESH_SECONDS: Final = 2.0
 """Written so often even if nothing changes, so that a process that does not write any more counts as dead."""
+_DELETE: Final = delete(reservations).where(reservations.c.writer == bindparam("_writer"))
+_INSERT: Final = insert(reservations)
 
 
 class ReservationWriter:
@@ -41,14 +43,14 @@ class ReservationWriter:
 
     def write(self, connection: Connection, reserved: Mapping[Spender, Spending]) -> None:
         """Replaces what was written before."""
-        connection.execute(delete(reservations).where(reservations.c.writer == self.writer))
+        connection.execute(_DELETE, {"_writer": self.writer})
         if reserved:
             at = self._now()
             rows = [
                 {"writer": self.writer, "written_at": at, **named(spender), **amount._asdict()}
                 for spender, amount in reserved.items()
             ]
-            connection.execute(insert(reservations), rows)
+            connection.execute(_INSERT, rows)
 
     def written(self, reserved: Mapping[Spender, Spending]) -> None:
         """The transaction of `write` has ended."""

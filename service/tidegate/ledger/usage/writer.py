@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal
@@ -49,7 +49,11 @@ _LATE_NS: Final = 5 * NS_PER_SECOND
 _MAX_NEW_SESSIONS: Final = 10_000
 """After so many written sessions, the cheapest are deleted before the day is over."""
 _FORGET_WRITERS_SECONDS: Final = 30 * DAY_SECONDS
-
+_NEXT_BATCH: Final = (  # to build a statement takes as long as to execute it
+    writers.update()
+    .where(writers.c.writer == bindparam("_writer"), writers.c.batch < bindparam("_number"))
+    .values(batch=bindparam("_number"), written_at=bindparam("_now"))
+)
 
 _Row = dict[str, Any]
 """The values of a row by their columns."""
@@ -227,10 +231,11 @@ def _days(rows: list[_Row]) -> list[_Row]:
 
 def _is_new(connection: Connection, writer: str, number: int, now: int) -> bool:
     """Whether a batch was not written before. Records that it is written."""
-    written = connection.scalar(select(writers.c.batch).where(writers.c.writer == writer))
-    if written is None:
-        connection.execute(delete(writers).where(writers.c.written_at < now - _FORGET_WRITERS_SECONDS))
-        connection.execute(writers.insert().values(writer=writer, batch=number, written_at=now))
+    named = {"_writer": writer, "_number": number, "_now": now}
+    if connection.execute(_NEXT_BATCH, named).rowcount:
         return True
-    connection.execute(writers.update().where(writers.c.writer == writer).values(batch=number, written_at=now))
-    return int(written) < number
+    if connection.scalar(select(writers.c.batch).where(writers.c.writer == writer)) is not None:
+        return False
+    connection.execute(delete(writers).where(writers.c.written_at < now - _FORGET_WRITERS_SECONDS))
+    connection.execute(writers.insert().values(writer=writer, batch=number, written_at=now))
+    return True
