@@ -11,6 +11,7 @@ from typing import Final
 
 from benchmarks.gateway.nginx import mock_configuration, proxy_configuration
 from benchmarks.gateway.processes import Process, free_port, running
+from tidegate.ledger.database import Database
 
 __all__ = [
     "BARE",
@@ -110,13 +111,23 @@ def _tidegate(_directory: Path, port: int, upstream_port: int) -> Command:
 
 def _with_ledger(directory: Path, port: int, upstream_port: int) -> Command:
     (directory / "tidegate.toml").write_text(_BUDGET)
+    state = directory / "state"
+    state.mkdir(mode=0o700)
+    database = Database.in_folder(state)
+    with database.begin():
+        pass  # makes the tables, as the first start does: any later one does without Alembic
+    database.close()
     return _with_state(port, upstream_port)
 
 
 def _with_state(port: int, upstream_port: int) -> Command:
     upstream = f"http://127.0.0.1:{upstream_port}"  # also receives the spans: it responds to everything
     variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": upstream, **_TRACES}
-    variables |= {"OTEL_EXPORTER_OTLP_ENDPOINT": upstream, "TIDEGATE_STATE_DIR": "state"}
+    variables |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": upstream,
+        "TIDEGATE_STATE_DIR": "state",
+        "TIDEGATE_DRAIN_NOTICE_SECONDS": "0",
+    }
     return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
 
 
