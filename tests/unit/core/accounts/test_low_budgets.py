@@ -22,6 +22,10 @@ def made(*rules: BudgetRule) -> Budgets:
     return budgets
 
 
+def test_without_budgets_none_is_low() -> None:
+    assert Budgets({}).some_low is False
+
+
 @pytest.mark.parametrize(("amount", "is_low"), [(699, False), (700, True)])
 def test_a_budget_is_low_once_a_fifth_is_left(amount: int, *, is_low: bool) -> None:
     """100 are reserved. Another budget has plenty."""
@@ -33,11 +37,12 @@ def test_a_budget_is_low_once_a_fifth_is_left(amount: int, *, is_low: bool) -> N
 
 def test_a_budget_may_be_low_by_reservations_alone_and_is_not_in_a_new_period() -> None:
     budgets = made(RULE)
+    assert budgets.some_low is False
     budgets.reserve("l", demand(800))
     assert budgets.some_low
     budgets.settle("l", demand(800), Outcome.SETTLED, Spending(900))
     budgets.begin({RULE.calendar: (200, 300)})
-    assert not budgets.some_low
+    assert budgets.some_low is False
     budgets.reserve("m", demand(10))
     budgets.grow("m", Spending(800))
     assert budgets.some_low

@@ -10,7 +10,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.events import LeaseEnded
-from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.feedback import Failed, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.pool.pool import Pool
@@ -54,6 +54,18 @@ def test_a_demand_is_refused_at_once_if_no_end_of_other_calls_can_help(pool: Poo
 def test_a_failed_request_that_returns_is_refused_as_well(pool: Pool) -> None:
     refused = pool.reserve("r-1", structs.replace(demand(1_001), retry=True), 0)
     assert isinstance(refused, Refused)
+
+
+def test_an_outage_is_not_probed_by_a_caller_that_waits_for_its_budget(accounts: Accounts) -> None:
+    accounts.budgets.configure([BudgetWindow(structs.replace(RULE, caller="ann"), 0, None, {})])
+    pool = Pool("p", PoolSettings(), 0, accounts)
+    assert pool.reserve("first", demand(700), 0) is GRANTED
+    for _ in range(5):
+        pool.learn(Failed(0), S)
+    pool.reserve("over", structs.replace(demand(400), patience_ns=600 * S), S)
+    pool.reserve("front", structs.replace(demand(400, BOB), patience_ns=4 * S), S)
+    pool.reserve("second", structs.replace(demand(400, BOB), patience_ns=60 * S), S)
+    assert pool.advance(3 * S) == ("second",)
 
 
 def test_a_call_waits_for_the_reservations_of_others_while_another_caller_goes(pool: Pool, accounts: Accounts) -> None:
