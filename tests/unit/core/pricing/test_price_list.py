@@ -4,12 +4,20 @@ from importlib.resources import files
 from inspect import unwrap
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from tidegate.core.domain.usage import Usage
-from tidegate.core.pricing.price_list import PriceFile, PriceList, PriceRow, bundled_prices, read_price_file
+from tidegate.core.pricing.price_list import (
+    PriceFile,
+    PriceList,
+    PriceRow,
+    bundled_prices,
+    read_price_file,
+    rounded_micro_usd,
+    sum_micro_usd,
+)
 from tidegate.settings import Settings
 
 MILLION = 1_000_000
@@ -82,6 +90,13 @@ def test_the_cost_is_rounded_to_the_nearest_micro_dollar(tokens: int, micro_doll
 
 
 tokens = st.integers(0, 2 * MILLION)
+
+
+@given(st.lists(st.integers(0, 10**13)))
+@example([499_999, 500_000, 1_499_999])
+def test_in_a_sum_each_cost_is_rounded(costs_pico_usd: list[int]) -> None:
+    found = sum_micro_usd(costs_pico_usd)
+    assert (found, type(found)) == (sum(map(rounded_micro_usd, costs_pico_usd)), int)
 
 
 @given(usage=st.builds(Usage, tokens, tokens, tokens, tokens, tokens, st.booleans(), st.just(value=False)))
