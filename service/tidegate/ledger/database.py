@@ -23,6 +23,8 @@ _SECONDS: Final = 10
 _READ_ONLY: Final = MappingProxyType({"reads": True})
 _MIGRATION_LOCK: Final = 0x7469646567617465
 """Key of PostgreSQL's advisory lock: one replica migrates at a time."""
+_CHANGE_LOCK: Final = _MIGRATION_LOCK + 1
+"""Key of the advisory lock of `begin_alone`."""
 
 
 class Database:
@@ -70,6 +72,21 @@ class Database:
             self._is_migrated = False
             self._engine.dispose()
             raise LedgerUnavailable(_reason(error)) from None
+
+    @contextlib.contextmanager
+    def begin_alone(self) -> Iterator[Connection]:
+        """A transaction that overlaps no other one of this kind, in any process: for a change that follows from a read.
+
+        In SQLite, every transaction that writes is alone. PostgreSQL shows a transaction what others commit between its
+        statements, so that two changes could follow from the same read.
+
+        Raises:
+            LedgerUnavailable: as `begin`.
+        """
+        with self.begin() as connection:
+            if self.is_postgresql:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGE_LOCK})
+            yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

@@ -54,7 +54,7 @@ class Keys:
         """
         now = int(self._wall_seconds())
         _check_end("expires", expires_at, now)
-        with self._database.begin() as connection:
+        with self._database.begin_alone() as connection:
             if self._valid(connection, caller.name, now):
                 allowed = "a caller without a valid key; `rotate` creates a second key"
                 raise ConfigurationError("name", caller.name, allowed)
@@ -81,7 +81,7 @@ class Keys:
             LedgerUnavailable: the database does not answer.
         """
         now = int(self._wall_seconds())
-        with self._database.begin() as connection:
+        with self._database.begin_alone() as connection:
             valid = self._valid(connection, caller, now)
             if len(valid) != 1:
                 allowed = "a caller with one valid key; `create` makes the first one, `revoke` ends one of two"
@@ -104,7 +104,7 @@ class Keys:
             LedgerUnavailable: the database does not answer.
         """
         now = int(self._wall_seconds())
-        with self._database.begin() as connection:
+        with self._database.begin_alone() as connection:
             named = (keys.c.id == key_or_caller) | (keys.c.caller == key_or_caller)
             found = [each for each in _infos(connection, _all().where(named)) if each.state(now) == "valid"]
             if not found:
@@ -126,7 +126,7 @@ class Keys:
         """
         now = int(self._wall_seconds())
         _check_end("at", at, now)
-        with self._database.begin() as connection:
+        with self._database.begin_alone() as connection:
             found = [each for each in _infos(connection, _all().where(keys.c.id == key)) if each.state(now) == "valid"]
             if not found:
                 raise ConfigurationError("key", key, "the id of a valid key")

@@ -69,7 +69,7 @@ class LedgerPauses:
         if len(reason) > _MAX_REASON or not reason.isprintable():  # it is printed in logs, and in terminals
             raise ConfigurationError("reason", reason, f"one line of at most {_MAX_REASON} printable characters")
         new = Pause(kind, name, by, int(self._wall_seconds()), reason)
-        with self._database.begin() as connection:
+        with self._database.begin_alone() as connection:
             if not (self.is_known(kind, name) or _is_known(connection, kind, name)):
                 raise ConfigurationError("name", name, _ALLOWED[kind])
             old = _take(connection, kind, name)
@@ -88,7 +88,7 @@ class LedgerPauses:
             ConfigurationError: it is not paused.
             LedgerUnavailable: the database does not answer.
         """
-        with self._database.begin() as connection:
+        with self._database.begin_alone() as connection:
             old = _take(connection, kind, name)
             if old is None:
                 raise ConfigurationError("name", name, f"a paused {kind}; `tidegate paused` lists them")

@@ -2,8 +2,6 @@
 
 import contextlib
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -186,25 +184,6 @@ def test_a_process_is_told_of_callers_when_they_change(on: Bench) -> None:
     on.keys.revoke("web", by="ann")
     on.other.refresh()
     assert [sorted(each) for each in told] == [[], ["nightly", "web"], ["nightly"]]
-
-
-def test_of_administrators_at_once_one_creates_a_caller(url: str) -> None:
-    databases = [Database(url) for _ in range(4)]
-    with databases[0].begin():
-        pass
-    numbers = count()
-
-    def create(database: Database) -> bool:
-        keys = Keys(database, lambda: (f"k{(number := next(numbers))}", f"{number:064}"))
-        with contextlib.suppress(ConfigurationError, LedgerUnavailable):
-            keys.create(WEB, expires_at=None, by="ann")
-            return True
-        return False
-
-    with ThreadPoolExecutor(4) as at_once:
-        assert sorted(at_once.map(create, databases)) == [False, False, False, True]
-    for database in databases:
-        database.close()
 
 
 @pytest.fixture
