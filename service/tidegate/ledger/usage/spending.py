@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text
 
-from tidegate.core.domain.budget import Spender, Spending
+from tidegate.core.domain.budget import NOTHING_SPENT, Spender, Spending
 from tidegate.core.ports.clock import Clock
 from tidegate.ledger.database import Database
 from tidegate.ledger.tables import reservations, spending
@@ -79,25 +79,14 @@ class LedgerSpending:
         Raises:
             LedgerUnavailable: the database does not answer.
         """
-        table = reservations
-        dead = table.c.writer != self._reservations.writer
+        dead = reservations.c.writer != self._reservations.writer
         if not sole:
-            dead &= table.c.written_at < self.now() - _DEAD_SECONDS
-        columns = (table.c.caller, table.c.team, table.c.session)
+            dead &= reservations.c.written_at < self.now() - _DEAD_SECONDS
         with self._database.begin() as connection:
             self._read_clock(connection)
-            sums = [func.sum(table.c[name]) for name in _AMOUNTS]
-            rows = connection.execute(select(*columns, *sums).where(dead).group_by(*columns)).all()
-            found = [(Spender(*names), Spending(int(usd), int(tokens))) for *names, usd, tokens in rows]
-            starts = int(self.now()) // SLOT_SECONDS * SLOT_SECONDS
-            add_up(
-                connection,
-                spending,
-                [{"starts": starts, **named(spender), **amount._asdict()} for spender, amount in found],
-                _AMOUNTS,
-            )
-            connection.execute(delete(table).where(dead))
-        return found
+            found = _take(connection, reservations, dead, Spender._fields)
+            _add(connection, int(self.now()) // SLOT_SECONDS * SLOT_SECONDS, found)
+        return list(found.items())
 
     def _read_clock(self, connection: Connection) -> None:
         if self._database.is_postgresql:
@@ -112,14 +101,26 @@ def forget_old_spending(database: Database, now: int) -> None:
         LedgerUnavailable: the database failed; nothing changed.
     """
     limit = now - KEEP_DAYS * _DAY_SECONDS
-    old = (spending.c.starts > 0) & (spending.c.starts < limit)
-    columns = (spending.c.caller, spending.c.team)
     with database.begin() as connection:
-        sums = [func.sum(spending.c[name]) for name in _AMOUNTS]
-        rows = connection.execute(select(*columns, *sums).where(old).group_by(*columns)).all()
-        connection.execute(delete(spending).where(old))
-        merged = [
-            {"starts": 0, **named(Spender(*names)), "micro_usd": int(usd), "tokens": int(tokens)}
-            for *names, usd, tokens in rows
-        ]
-        add_up(connection, spending, merged, _AMOUNTS)
+        old = (spending.c.starts > 0) & (spending.c.starts < limit)
+        _add(connection, 0, _take(connection, spending, old, ("caller", "team")))
+
+
+def _take(
+    connection: Connection, table: Table, where: ColumnElement[bool], names: tuple[str, ...]
+) -> dict[Spender, Spending]:
+    """Deletes rows, and returns their sums by these columns.
+
+    In one statement, so that each row is taken once: all replicas do this at the same time, at midnight for example.
+    """
+    columns = [table.c[name] for name in (*names, *_AMOUNTS)]
+    sums: dict[Spender, Spending] = {}
+    for *spender, micro_usd, tokens in connection.execute(delete(table).where(where).returning(*columns)):
+        before = sums.get(Spender(*spender), NOTHING_SPENT)
+        sums[Spender(*spender)] = Spending(before.micro_usd + micro_usd, before.tokens + tokens)
+    return sums
+
+
+def _add(connection: Connection, starts: int, amounts: Mapping[Spender, Spending]) -> None:
+    rows = [{"starts": starts, **named(spender), **amount._asdict()} for spender, amount in amounts.items()]
+    add_up(connection, spending, rows, _AMOUNTS)

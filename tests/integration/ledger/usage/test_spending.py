@@ -1,6 +1,11 @@
 """What was spent and what is reserved, in the database."""
 
+import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select
 
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.budget import Spender, Spending
@@ -11,6 +16,7 @@ from tidegate.core.pricing.price_list import PriceList
 from tidegate.identity.identify import new_key
 from tidegate.ledger.database import Database
 from tidegate.ledger.ledger import Ledger
+from tidegate.ledger.tables import reservations, spending
 from tidegate.ledger.usage.recorder import UsageRecorder
 from tidegate.ledger.usage.spending import KEEP_DAYS, forget_old_spending
 from tidegate.ledger.usage.sums import SLOT_SECONDS
@@ -114,6 +120,37 @@ def test_old_spending_of_callers_is_kept_in_one_row_and_that_of_sessions_is_forg
     assert spent(ledger, 1) == {ANN: Spending(5, 50)}
     forget_old_spending(database, int(clock.wall_seconds()))
     assert spent(ledger) == {ANN: Spending(15, 150)}
+
+
+@pytest.mark.parametrize("what", ["old spending", "reservations of the dead"])
+def test_two_processes_that_do_the_same_at_once_count_it_once(url: str, what: str) -> None:
+    clock = VirtualClock()
+    databases = [Database(url) for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        for each in databases:
+            stack.callback(each.close)
+        killed, *alive = [new_ledger(each, clock) for each in databases]
+        killed.spending.record(BOB, Spending(7, 8))
+        killed.spending.keep(lambda: {ANN: Spending(5, 6)}, sessions=False)
+        killed.prepare()
+        clock.advance(86_400 * (KEEP_DAYS + 1))
+
+        def act(number: int) -> None:
+            if what == "old spending":
+                forget_old_spending(databases[number], int(clock.wall_seconds()))
+            else:
+                alive[number - 1].spending.settle_dead(sole=True)
+
+        with ThreadPoolExecutor(2) as at_once, databases[0].begin() as connection:
+            for table in (spending, reservations):
+                connection.execute(select(table).with_for_update())
+            both = [at_once.submit(act, number) for number in (1, 2)]
+            time.sleep(0.3)  # now both of them wait for these rows
+            connection.commit()
+            for done in both:
+                done.result()
+        expected = {BOB: Spending(7, 8)} | ({} if what == "old spending" else {ANN: Spending(5, 6)})
+        assert spent(alive[0]) == expected
 
 
 def test_spending_of_more_keys_than_there_is_room_for_is_counted_as_lost() -> None:
