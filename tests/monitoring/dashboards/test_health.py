@@ -47,6 +47,19 @@ def test_a_dead_replica_is_bad(tmp_path: Path) -> None:
     check_values(tmp_path, {'up{job="tidegate",instance="a"}': "0x60"}, {_ROWS["Us: process"]: _only(2)})
 
 
+@pytest.mark.parametrize(("degraded", "expected"), [("1x60", 1), ("0x60", 2)], ids=["store lost", "leader silent"])
+def test_replicas_without_a_store_are_degraded_and_do_not_miss_their_leader(
+    tmp_path: Path, degraded: str, expected: float
+) -> None:
+    labels = '{job="tidegate",instance="a"}'
+    series = {
+        _REPLICA: "1x60",
+        f"tidegate_degraded{labels}": degraded,
+        f"tidegate_snapshot_age_seconds{labels}": "0+60x60",
+    }
+    check_values(tmp_path, series, {_ROWS["Us: store and ledger"]: _only(expected)})
+
+
 def test_refusals_count_by_cause_as_in_their_alert(tmp_path: Path) -> None:
     refused = 'tidegate_refused_total{{job="tidegate",instance="a",pool="p",caller="web",cause="{}"}}'
     series = _SERIES | {_REPLICA: "1x60", refused.format("deadline"): "0+3x60", refused.format("queue_full"): "0+2x60"}

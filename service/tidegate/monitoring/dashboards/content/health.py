@@ -39,6 +39,12 @@ _OF_CALLERS: Final = (
 )
 """Refusals that callers cause, by asking for more than there is, or with a wrong key."""
 
+_LEADER_SILENCE: Final = (
+    f"min({select(catalogue.SNAPSHOT_AGE)} unless on (job, instance)"
+    f" max_over_time({select(catalogue.DEGRADED)}[{thresholds.STORE_RETURN_WINDOW_SECONDS}s]) == 1)"
+)
+"""In seconds, as the alert sees it: a replica without the store hears no leader, and is degraded already."""
+
 
 def _share(status: str) -> str:
     """The share of attempts with this status."""
@@ -143,7 +149,7 @@ _OF_REPLICAS: Final = (
                 f"1 - min({select(catalogue.LEDGER_UP)})",
                 f"max({select(catalogue.LEDGER_UNWRITTEN)} >bool {thresholds.LEDGER_UNWRITTEN_SECONDS})",
                 _above(quantile(0.99, catalogue.STORE_LATENCY), thresholds.STORE_LATENCY_P99_SECONDS),
-                f"2 * (min({select(catalogue.SNAPSHOT_AGE)}) >bool {thresholds.LEADER_SILENT_SECONDS})",
+                f"2 * ({_LEADER_SILENCE} >bool {thresholds.LEADER_SILENT_SECONDS})",
             )
         ),
         "Us: store and ledger",
