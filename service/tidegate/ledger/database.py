@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -159,9 +160,22 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """WAL: readers do not wait for the writer. NORMAL: a crash of the machine may lose the last transactions."""
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, see `_begin_immediately`
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Changes a file to WAL, once. SQLite does not wait for other processes when it does that, whatever the timeout."""
+    give_up_at = time.monotonic() + _SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return  # a file system without shared memory keeps its mode
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                raise
+        time.sleep(0.01)
 
 
 def _begin_immediately(connection: Connection) -> None:

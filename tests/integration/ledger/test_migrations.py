@@ -1,8 +1,11 @@
 """The tables: made by the migrations, from every revision upward, as the code describes them."""
 
+import contextlib
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,6 +83,18 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(url: str) -> Non
         assert list(at_once.map(use, databases)) == [0] * 4
     for database in databases:
         database.close()
+
+
+def test_a_new_file_waits_for_another_process_that_is_creating_it(tmp_path: Path) -> None:
+    database = Database.in_folder(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite", check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.3, other.rollback)
+        end.start()
+        with database.begin() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        end.join()
+    database.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(database: Database, url: str) -> None:
