@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Dialect, Float, ForeignKey, MetaData, Table, TypeDecorator
+from sqlalchemy import Text as AnyText
 
 __all__ = [
     "DAY_SECONDS",
@@ -31,6 +32,21 @@ HOUR_SECONDS: Final = 3_600
 DAY_SECONDS: Final = 86_400
 
 metadata: Final = MetaData()
+
+
+class Text(TypeDecorator[str]):
+    """A text, with `?` for what a database refuses: lone surrogates, and in PostgreSQL the character NUL.
+
+    Names of models and objects come from clients and the upstream. A write with such a name would fail for ever.
+    """
+
+    impl = AnyText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        """As SQLAlchemy calls it for each value."""
+        return None if value is None else value.encode("utf-8", "replace").decode().replace("\0", "?")
+
 
 DIMENSIONS: Final = ("team", "caller", "model", "pool", "priority")
 """The properties by which usage is counted, beside the time."""

@@ -71,7 +71,7 @@ class UsageWriter:
         recorder: has the sums.
         clock: the time.
         required: whether calls are refused while usage cannot be written.
-        on_turn: called in the thread after each write; may raise `LedgerUnavailable`.
+        on_turn: called in the thread before each write; may raise `LedgerUnavailable`.
         reservations: written beside the sums; None: there are none.
     """
 
@@ -139,6 +139,7 @@ class UsageWriter:
             self._batch = self._recorder.take()
             self._number += self._batch is not None
         try:
+            self._on_turn()  # first: a key that was revoked ends here even while usage cannot be written
             if self._batch is not None or reserved is not None or not self._up:
                 with self._database.begin() as connection:
                     self._add(connection, self._batch)
@@ -148,7 +149,6 @@ class UsageWriter:
                 self._recorder.written()
                 if self._reservations is not None and reserved is not None:
                     self._reservations.written(reserved)
-            self._on_turn()
             self._delete_old_hours()
         except LedgerUnavailable as error:
             self._failures += 1

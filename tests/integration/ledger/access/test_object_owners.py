@@ -71,6 +71,11 @@ def test_an_owner_is_known_everywhere_once_it_is_recorded(owners: ObjectOwners, 
     asyncio.run(steps())
 
 
+@pytest.mark.parametrize("odd", ["file_\0", "file_\ud800"], ids=["NUL", "half a surrogate pair"])
+def test_an_id_that_no_database_takes_has_no_owner(owners: ObjectOwners, odd: str) -> None:
+    assert asyncio.run(owners.owners([odd])) == {}
+
+
 def test_an_object_keeps_its_owner(owners: ObjectOwners, other: ObjectOwners) -> None:
     async def steps() -> None:
         await owners.record(["a"], ANN)

@@ -24,9 +24,11 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.domain.events import LeaseEnded, RequestFinished
 from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.key_store import NewCaller
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.engine.clock import SystemClock
-from tidegate.identity.identify import new_key
+from tidegate.identity.identify import key_hash, new_key
+from tidegate.ledger.access.key_administration import Keys
 from tidegate.ledger.database import Database
 from tidegate.ledger.ledger import Ledger
 from tidegate.ledger.usage.recorder import UsageRecorder
@@ -93,6 +95,31 @@ def test_a_batch_counts_once_although_the_answer_to_its_commit_was_lost(url: str
     assert writer.write()
     assert everything(database).total.calls == 2
     database.close()
+
+
+@pytest.mark.parametrize("model", ["a\0b", "a\ud800b"], ids=["NUL", "half a surrogate pair"])
+def test_a_name_that_no_database_takes_stops_no_write(database: Database, model: str) -> None:
+    recorder, writer = new_writer(database)
+    hear(recorder, answered(Usage(100, 20), model=model), ended(model=model))
+    assert writer.write()
+    assert [group.group["model"][::2] for group in everything(database, "model").groups] == ["ab"]
+
+
+def test_a_key_that_was_revoked_ends_while_usage_cannot_be_written(database: Database) -> None:
+    ledger = Ledger(database, VirtualClock(), PriceList.bundled(), required=False, new_key=new_key)
+    ledger.prepare()
+    elsewhere = Keys(database, new_key)
+    made = elsewhere.create(NewCaller("web", "shop"), expires_at=None, by="ann")
+    ledger.prepare()
+    assert ledger.key_store.find(key_hash(made.key)) is not None
+    elsewhere.revoke(made.id, by="ann")
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE usage")
+    hear_all = dict(ledger.handlers)
+    hear_all[RequestFinished](ended())
+    ledger.prepare()
+    assert not ledger.status().up
+    assert ledger.key_store.find(key_hash(made.key)) is None
 
 
 def test_nothing_is_written_if_nothing_happened(database: Database) -> None:
