@@ -69,8 +69,10 @@ def create(
 
     The key is printed once and not stored. The ledger, or the configuration file, holds its SHA-256.
     """
+    if admin and role == Role.VIEWER:
+        raise ConfigurationError("--role", role, "admin, or not given, with --admin")
+    models = _check(name, team, weight, models)
     caller = NewCaller(name, team, Role.ADMIN if admin else Role(role), weight, Priority(priority), models)
-    _check(caller)
     settings = load_settings().settings
     if toml or not has_ledger(settings):
         if expires is not None:
@@ -130,21 +132,22 @@ def _keys() -> "Keys":
     return Keys(database, new_key)
 
 
-def _check(caller: NewCaller) -> None:
-    """Allows what the configuration file would allow."""
-    values = {name: getattr(caller, name) for name in _OPTIONS}
+def _check(name: str, team: str, weight: float, models: tuple[str, ...]) -> tuple[str, ...]:
+    """Allows what the configuration file would allow. Returns the models as they are read there."""
+    values: dict[str, object] = {"name": name, "team": team, "weight": weight, "models": models}
     try:
-        CallerSettings(key_sha256="0" * 64, **values | {"models": caller.models or None})
+        checked = CallerSettings.model_validate({"key_sha256": "0" * 64, **values, "models": models or None})
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        raise ConfigurationError(_OPTIONS[name], values[name], field_docs(CallerSettings)[name].allowed) from None
+        field = str(error.errors()[0]["loc"][0])
+        raise ConfigurationError(_OPTIONS[field], values[field], field_docs(CallerSettings)[field].allowed) from None
+    return tuple(checked.models or ())
 
 
 def _print_for_file(caller: NewCaller, *, toml: bool) -> None:
     """Prints a key and its hash, or the lines of the configuration file."""
     default = NewCaller(caller.name, DEFAULT_TEAM)
     if caller.role == Role.VIEWER:
-        raise ConfigurationError("--role", caller.role, "caller or admin, in a configuration file")
+        raise ConfigurationError("--role", caller.role.value, "caller or admin, in a configuration file")
     if not toml and caller != default:
         raise ConfigurationError("--toml", None, "given with any other option, because there is no ledger to store it")
     key, hashed = new_key()

@@ -83,7 +83,7 @@ def _pauses() -> "LedgerPauses":
 
 
 def _name(kind: str, name: str) -> str:
-    return plain_id(name.encode()) if kind == PauseKind.SESSION else name
+    return plain_id(name.encode(errors="surrogateescape")) if kind == PauseKind.SESSION else name
 
 
 def _line(entry: AuditEntry) -> str:

@@ -100,12 +100,15 @@ class Database:
             yield connection
 
     def backup(self, to: Path) -> None:
-        """Copies a SQLite database into a file while it is in use. The copy is of one moment.
+        """Copies a SQLite database into a file while it is in use. The copy is of one moment, and for its owner only.
 
         Raises:
-            LedgerUnavailable: the database cannot be read, or the file cannot be written.
+            LedgerUnavailable: there is no database, it cannot be read, or the file cannot be written.
         """
+        if not Path(self.url.database or "").exists():
+            raise LedgerUnavailable(f"there is no ledger yet: {self.url.database} does not exist")
         try:
+            _create_private(to)
             with self._engine.connect() as connection, contextlib.closing(sqlite3.connect(to)) as copy:
                 source: Any = connection.connection.driver_connection
                 source.backup(copy)
@@ -168,14 +171,21 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Changes a file to WAL, once. SQLite does not wait for other processes when it does that, whatever the timeout."""
     give_up_at = time.monotonic() + _SECONDS
-    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return  # a file system without shared memory keeps its mode
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
-                raise
+    while not _is_changed_to_wal(connection) and time.monotonic() < give_up_at:
         time.sleep(0.01)
+
+
+def _is_changed_to_wal(connection: sqlite3.Connection) -> bool:
+    """Returns False while another process uses the file. A file system without shared memory keeps its mode."""
+    if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+        return True
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 def _begin_immediately(connection: Connection) -> None:

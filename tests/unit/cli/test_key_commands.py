@@ -44,7 +44,7 @@ def found(key: str) -> StoredKey | None:
 
 def test_a_key_is_stored_with_what_was_asked_for() -> None:
     assert stored_keys(load_settings().settings) is None  # there is no database yet, and asking creates none
-    key, _ = created("create", "web", "--team", "shop", "--priority", "batch", "--model", "m", "--weight", "2")
+    key, _ = created("create", "web", "--team", "shop", "--priority", "batch", "--model", " m ", "--weight", "2")
     stored = found(key)
     assert stored is not None
     assert (stored.role, stored.caller.team, stored.caller.priority, stored.caller.models, stored.caller.weight) == (
@@ -94,7 +94,14 @@ def test_rotate_revoke_and_expire() -> None:
         (("create", "web", "--weight", "inf"), "--weight"),
         (("create", "web", "--model", ""), "--model"),
         (("create", "web", "--model", "m", "--model", "m", "--toml"), "--model"),
+        (("create", "web\n"), "NAME"),
+        (("create", "web", "--team", "shop\n"), "--team"),
+        (("create", "web", "--admin", "--role", "viewer"), "--role"),
         (("create", "web", "--expires", "soon"), "--expires"),
+        (("create", "web", "--expires", "2020-01-01"), "--expires"),
+        (("rotate", "web", "--grace", "2020-01-01"), "--grace"),
+        (("expire", "web", "--at", "2020-01-01"), "--at"),
+        (("revoke", "\udcff"), "key"),
         (("create", "web", "--toml", "--role", "viewer"), "--role"),
         (("create", "web", "--toml", "--expires", "30d"), "--expires"),
         (("rotate", "nobody"), "name"),

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def test_a_backup_is_a_complete_ledger_of_its_own(state_dir: Path, tmp_path: Pat
     assert isinstance(again.exception, ConfigurationError)
     assert "does not exist yet" in str(again.exception)
     assert (state_dir / "ledger.sqlite").exists()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_nothing_is_backed_up_where_there_is_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEGATE_STATE_DIR", str(tmp_path))
+    result = run("ledger", "backup", str(tmp_path / "copy.sqlite"))
+    assert f"{tmp_path}/ledger.sqlite does not exist" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_postgresql_has_its_own_program_for_backups(monkeypatch: pytest.MonkeyPatch) -> None:

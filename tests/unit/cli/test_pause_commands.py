@@ -40,12 +40,20 @@ def test_a_pause_is_listed_until_it_ends_and_both_are_audited() -> None:
 def test_what_is_not_paused_or_not_known_is_refused() -> None:
     for arguments, message in (
         (("pause", "caller", "wep"), "name: got 'wep', allowed is the name of a caller"),
+        (("pause", "session", ""), "name: got '', allowed is the id that a client sends"),
+        (("resume", "session", "\udcff"), "name: got"),
         (("resume", "caller", "web"), "name: got 'web', allowed is a paused caller"),
         (("audit", "--since", "soon"), "--since: got 'soon'"),
     ):
         result = run(*arguments)
         assert isinstance(result.exception, ConfigurationError)
         assert message in str(result.exception)
+
+
+def test_the_name_of_a_user_cannot_change_what_a_terminal_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ev\x1b[31mil")
+    assert run("keys", "create", "web").exit_code == 0
+    assert "  command line  key.create  caller web" in run("audit").output
 
 
 def test_without_a_ledger_nothing_can_be_paused(monkeypatch: pytest.MonkeyPatch) -> None:

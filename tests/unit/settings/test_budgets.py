@@ -77,7 +77,11 @@ def test_a_faulty_entry_is_named_with_what_is_allowed(entry: str, message: str, 
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["a", "a"], "each name once"), (["session"], "TIDEGATE_MAX_USD_PER_SESSION sets it")],
+    [
+        (["a", "a"], "each name once"),
+        (["a\\n"], "name: got 'a\\n'"),
+        (["session"], "TIDEGATE_MAX_USD_PER_SESSION sets it"),
+    ],
 )
 def test_names_are_distinct(names: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as found:

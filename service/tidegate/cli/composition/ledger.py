@@ -93,9 +93,10 @@ def check_ledger(settings: Settings) -> None:
 def command_line_user() -> str:
     """The author of a change by a command, for the ledger."""
     try:
-        return f"{getpass.getuser()} (command line)"
+        user = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in containers
         return "command line"
+    return f"{user} (command line)" if user.isprintable() else "command line"
 
 
 def has_ledger(settings: Settings) -> bool:

@@ -39,10 +39,15 @@ def end_of(field: str, text: str, now: float) -> int:
         now: seconds since 1970-01-01 UTC.
 
     Raises:
-        ConfigurationError: the text has none of these forms.
+        ConfigurationError: the text has none of these forms, or names a moment that is over.
     """
     span = _span_seconds(text)
-    return _date(field, text, END_TEXT) if span is None else int(now) + span
+    if span is not None:
+        return int(now) + span
+    end = _date(field, text, END_TEXT)
+    if end <= now:
+        raise ConfigurationError(field, text, f"a moment in the future: {END_TEXT}")
+    return end
 
 
 def _span_seconds(text: str) -> int | None:

@@ -31,6 +31,7 @@ _ALLOWED: Final[dict[PauseKind, str]] = {
     PauseKind.KEY: "the id of a key of the ledger, as `tidegate keys list` prints it",
     PauseKind.TEAM: "the name of a team with a caller or with usage",
     PauseKind.POOL: "the name of a pool with usage, as the status shows it",
+    PauseKind.SESSION: "the id that a client sends; an empty one would stop all calls without a session",
 }
 _MAX_REASON: Final = 500
 _NEWEST_FIRST: Final = select(pauses).order_by(pauses.c.paused_at.desc(), pauses.c.kind, pauses.c.name)
@@ -157,7 +158,7 @@ def _log(before: Sequence[Pause], after: Sequence[Pause]) -> None:
 
 def _is_known(connection: Connection, kind: PauseKind, name: str) -> bool:
     if kind is PauseKind.SESSION:  # only its client knows when it begins
-        return True
+        return name != ""
     return any(connection.scalar(select(column).where(column == name).limit(1)) is not None for column in _NAMES[kind])
 
 

@@ -1,7 +1,6 @@
 """Types of settings, with their ranges and conversions."""
 
 import math
-import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal
@@ -109,13 +108,13 @@ Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(number)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 """A name or address."""
 
-PoolName = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$"))]
+PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """The name of a pool, as in `core/claude/rate_limit_groups.py`."""
 
-CallerName = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
+CallerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 """The name of a caller, valid as a metric label."""
 
-KeyHash = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
+KeyHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of a key, as lower-case hex."""
 
 UpstreamUrl = Annotated[str, BeforeValidator(_upstream_url)]
