@@ -1,5 +1,6 @@
 """Budgets across all pools: what was spent and what is reserved, decided in the same step as the quota of a pool."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
 from operator import add, sub
@@ -153,20 +154,22 @@ class Budgets:
     def judge(self, demand: Demand) -> Demand | Refused:
         """Refuses a demand that a budget has too little left for, whatever the calls in progress turn out to cost.
 
+        Of several such budgets, the one that opens last is the reason: until then, each attempt would be refused.
         Otherwise returns it, in the lowest class if a budget says so. One that is priced later reserves nothing, but is
         refused as well once nothing is left.
         """
         if self.has_room(demand):
             return demand
         spending = _LEAST if demand.is_priced_later else demand.spending
+        refusing = []
         for budget in self._budgets_of(demand):
             on_exceed = budget.meter.rule.on_exceed
             if on_exceed is OnExceed.REFUSE and not budget.has(spending):
                 self._tell(budget, 100, REFUSED | USED_UP if _percent(budget) >= LOW_PERCENT else REFUSED)
-                return Refused(Cause.BUDGET, budget=budget.snapshot())
-            if on_exceed is OnExceed.BATCH and not budget.has(spending, beside_reserved=True):
+                refusing.append(budget)
+            elif on_exceed is OnExceed.BATCH and not budget.has(spending, beside_reserved=True):
                 demand = structs.replace(demand, caller=demand.caller.lowered(Priority.BATCH))
-        return demand
+        return Refused(Cause.BUDGET, budget=max(refusing, key=_opens).snapshot()) if refusing else demand
 
     def blocking(self, demand: Demand) -> Budget | None:
         """The budget that a demand has to wait for, because calls in progress have reserved the rest; None: it may go.
@@ -343,6 +346,11 @@ class Budgets:
             waits.until_ns = 0
             self._freed[pool] = None
         budget.skipped_in.clear()
+
+
+def _opens(budget: Budget) -> float:
+    """When a budget begins anew, in seconds since 1970-01-01 UTC."""
+    return math.inf if budget.meter.ends is None else budget.meter.ends
 
 
 def _percent(budget: Budget) -> int:

@@ -107,6 +107,19 @@ def test_a_demand_fits_up_to_the_limit_and_waits_for_reservations() -> None:
     assert budgets.blocking(demand(701)) is None  # it does not wait
 
 
+@pytest.mark.parametrize("ends", [[200, 900, 500], [200, None, 900]])
+def test_of_several_budgets_that_refuse_a_call_the_one_that_opens_last_is_the_reason(ends: list[int | None]) -> None:
+    budgets = Budgets({})
+    names = ["first", "last", "middle"]
+    budgets.configure(
+        [BudgetWindow(rule(name=name), 100, end, {"": 1_000}) for name, end in zip(names, ends, strict=True)]
+    )
+    refused = budgets.judge(demand(1))
+    assert isinstance(refused, Refused)
+    assert refused.budget is not None
+    assert (refused.budget.rule.name, refused.budget.ends) == ("last", ends[1])
+
+
 @pytest.mark.parametrize(
     ("outcome", "known", "counted"),
     [
