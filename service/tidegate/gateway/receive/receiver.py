@@ -140,9 +140,10 @@ class Receiver:
             add_body_bytes=partial(self._caps.add_body_bytes, call),
             finds_objects=has_tenants,
         )
-        if self._references is not None and has_tenants:
+        if self._references is not None:
             await self._references.check_fields(call.caller, scope["headers"])
-            await self._check_references(self._references, call, prepared, left_seconds)
+            if has_tenants:
+                await self._check_references(self._references, call, prepared, left_seconds)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)

@@ -5,7 +5,7 @@ A list has one of two styles. With ids (`first_id`, `last_id`, `has_more`), a pa
 Source: Python SDK 2.13.0, `pagination.py`, and the `…_list_params.py` of all resources.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -99,7 +99,7 @@ class ListQuery(NamedTuple):
         pairs: all parameters but those that choose a page.
         limit: the wanted number of objects; None if it is not given, or not a number.
         page, after_id, before_id: where the page begins or ends; None if it is not given.
-        text: the query as the client sent it.
+        text: the query as the client sent it, but of repeated parameters that choose a page only the last.
     """
 
     pairs: Sequence[tuple[str, str]]
@@ -113,14 +113,17 @@ class ListQuery(NamedTuple):
     def of(cls, text: bytes) -> "ListQuery":
         """Reads a query."""
         pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True)
-        given: Mapping[str, str] = dict(pairs)
+        others = [pair for pair in pairs if pair[0] not in _CURSORS]
+        given = {name: value for name, value in pairs if name in _CURSORS}
+        if len(others) + len(given) < len(pairs):  # the upstream must not take another one than is checked here
+            text = urlencode([*others, *given.items()]).encode()
         limit = given.get("limit", "")
         return cls(
-            [pair for pair in pairs if pair[0] not in _CURSORS],
+            others,
             int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= len(str(_LARGEST_LIMIT)) else None,
             given.get("page"),
-            given.get("after_id"),
-            given.get("before_id"),
+            given.get("after_id") or None,
+            given.get("before_id") or None,
             text,
         )
 

@@ -31,7 +31,7 @@ _QUOTED_ID: Final = re.compile(
 )
 """An id of any kind that can have an owner. All but the first three kinds need a digit or a capital: many names of
 tools and members would look like ids otherwise, and each would be asked for."""
-_FORMS: Final = ("/v1/files", "/v1/skills")
+_FORMS: Final = ("/v1/files/", "/v1/skills/")
 """Routes that take forms, such as uploads. A form names no object of a tenant."""
 _MAX_OBJECTS: Final = 20_000
 _MAX_VALUES: Final = 200_000
@@ -58,12 +58,13 @@ class References:
         """
         if not self._tenants.identifier.has_callers:
             return False
-        return not (path.startswith(_FORMS) and fields.get(b"content-type", b"").lower().startswith(b"multipart/"))
+        is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/")
+        return not (is_form and f"{path}/".startswith(_FORMS))
 
     async def check_fields(self, caller: Caller, headers: Headers) -> None:
         """Checks the header fields, also those that are repeated; raises as `check`."""
         profiles = [value.decode("latin-1") for name, value in headers if name == _USER_PROFILE]
-        if profiles:
+        if profiles and self._tenants.identifier.has_callers:
             await self._tenants.check(caller, profiles)
 
     async def check(self, caller: Caller, body: bytes) -> None:

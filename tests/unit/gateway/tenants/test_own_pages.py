@@ -107,6 +107,17 @@ def test_the_pages_together_are_the_own_objects_in_order(owners: list[str], limi
     assert all_pages(upstream, limit, style[1]) == own(upstream)
 
 
+def test_of_repeated_cursors_the_upstream_gets_the_one_that_was_checked() -> None:
+    query = ListQuery.of(b"after_id=x_theirs&order=asc&after_id=x_own&limit=5")
+    assert (query.after_id, query.text) == ("x_own", b"order=asc&after_id=x_own&limit=5")
+    assert ListQuery.of(b"limit=5&after_id=%78").text == b"limit=5&after_id=%78"
+
+
+def test_an_empty_cursor_is_none() -> None:
+    query = ListQuery.of(b"before_id=&after_id=")
+    assert (query.before_id, query.after_id) == (None, None)
+
+
 @given(OWNED, LIMITS)
 def test_a_list_is_read_backwards(owners: list[str], limit: int) -> None:
     upstream = Upstream(["a", *owners, "a"], "ids")

@@ -194,6 +194,8 @@ def test_a_user_profile_in_the_header_must_be_the_callers() -> None:
         assert (await service.ask("ann", "POST", "/v1/messages", MESSAGE, **{header: "uprof_1"})).status == 200
         answer = await service.ask("ann", "POST", "/v1/messages", MESSAGE, **{header: "uprof_2"})
         assert is_not_found(answer, "uprof_2")
+        form = {"content-type": "multipart/form-data; boundary=x", header: "uprof_2"}
+        assert is_not_found(await service.ask("ann", "POST", "/v1/files", b"--x--", **form), "uprof_2")
         given: dict[str, Any] = {"headers": {"x-api-key": "ann", header: "uprof_2"}, "added": [(header, "uprof_1")]}
         answer = await call(service.rig.gateway, "POST", "/v1/messages", body=MESSAGE, **given)
         assert is_not_found(answer, "uprof_2")
