@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable
 
 from tidegate.api.services import Services
+from tidegate.cli.composition.ledger import check_ledger
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
 from tidegate.observe.upkeep.upkeep_metrics import UpkeepMetrics
 from tidegate.settings import Settings
 from tidegate.settings.loading.changes import Change, changes_between, reloaded
+from tidegate.settings.prices import load_prices
 
 __all__ = ["Reloader"]
 
@@ -70,6 +72,8 @@ class Reloader:
         """Returns the settings that were in effect, and those that were loaded."""
         try:
             new = await asyncio.to_thread(self._load)
+            check_ledger(new)  # it would fail the next start, although a reload does not apply it; as the price list
+            await asyncio.to_thread(load_prices, new.prices)
             old = self._services.settings
             in_effect = reloaded(old, new)
             key_store = self._services.key_store

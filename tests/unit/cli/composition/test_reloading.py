@@ -177,6 +177,8 @@ def test_a_setting_that_needs_a_restart_is_named_at_each_reload_and_has_no_effec
         {"host": "0.0.0.0"},  # noqa: S104 - refused
         {"metrics_host": "0.0.0.0", "metrics_port": 1},  # noqa: S104 - as above
         {"rate_limit_base_delay_seconds": 20},
+        {"prices": "/nowhere"},
+        {"ledger": "required"},
     ],
 )
 def test_nothing_changes_if_any_value_is_wrong(
