@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.caller import DEFAULT_TEAM, Caller, CallerLimits, Priority
@@ -21,6 +21,7 @@ from tidegate.settings.fields.field_types import (
     Count,
     Flag,
     KeyHash,
+    ModelIds,
     PoolName,
     Text,
 )
@@ -50,7 +51,7 @@ class CallerSettings(SettingsModel):
     )
     admin: Annotated[Flag, FieldDoc(None, "true or false", "whether the caller's key may make admin calls")] = False
     models: Annotated[
-        tuple[Text, ...] | None,
+        ModelIds | None,
         Field(min_length=1),
         FieldDoc(
             None,
@@ -75,13 +76,6 @@ class CallerSettings(SettingsModel):
     output_tokens_per_minute: Annotated[
         Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of output tokens, across all pools")
     ] = None
-
-    @field_validator("models")
-    @classmethod
-    def _distinct_models(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if models is not None and len(set(models)) < len(models):
-            raise ValueError("a model is repeated")
-        return models
 
     def caller(self) -> Caller:
         """The caller that the entry describes."""

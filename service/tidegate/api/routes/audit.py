@@ -11,6 +11,7 @@ from tidegate.api.examples import AUDIT_EXAMPLE, response_example
 from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.routes.usage import NO_LEDGER
 from tidegate.api.services import Services
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import moment
 from tidegate.core.ports.audit import AuditEntry
 
@@ -42,6 +43,8 @@ def audit_router(services: Services) -> APIRouter:
             raise HTTPException(501, NO_LEDGER)
         begin = moment("since", since, now)
         end = int(now) + 1 if until is None else moment("until", until, now)
+        if begin >= end:
+            raise ConfigurationError("since", since, "a time before the end")
         return {"changes": [shown_entry(each) for each in await calls.run(lambda: trail.entries(begin, end, limit))]}
 
     return router

@@ -23,7 +23,7 @@ from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import end_of
 from tidegate.core.ports.key_store import KeyAdministration, KeyInfo, NewCaller, NewKey
-from tidegate.settings.fields.field_types import Amount, CallerName, Text
+from tidegate.settings.fields.field_types import Amount, CallerName, ModelIds
 
 __all__ = ["KEYS_PATH", "keys_router", "shown_key"]
 
@@ -43,7 +43,7 @@ class CreateKeyBody(_Body):
     role: Role = Role.CALLER
     weight: Amount = 1.0
     priority: Priority = Priority.STANDARD
-    models: tuple[Text, ...] = ()
+    models: ModelIds = ()
     expires: str | None = None
 
 
@@ -51,6 +51,9 @@ class RotateBody(_Body):
     """The time for which the old key stays valid."""
 
     grace: Annotated[str, Field(description="such as 12h, 7d or 4w from now, or a date or time")] = _GRACE
+
+
+_USUAL_ROTATION: Final = RotateBody()
 
 
 class ExpireBody(_Body):
@@ -102,7 +105,9 @@ def keys_router(services: Services) -> APIRouter:
         responses=response_example(NEW_KEY_EXAMPLE, 201),
     )
     async def rotate_key(
-        request: Request, name: str, body: Annotated[RotateBody, Body(openapi_examples=ROTATE_KEY_EXAMPLES)]
+        request: Request,
+        name: str,
+        body: Annotated[RotateBody, Body(openapi_examples=ROTATE_KEY_EXAMPLES)] = _USUAL_ROTATION,
     ) -> dict[str, Any]:
         """Creates a second key. The first stays valid for the `grace`, so that clients can change over."""
         grace_seconds = end_of("grace", body.grace, now()) - int(now())

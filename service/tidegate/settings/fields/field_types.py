@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from tidegate.core.domain.pool_settings import LEAST_UNITS
 
@@ -30,6 +30,7 @@ __all__ = [
     "KeyHash",
     "LogFormat",
     "LogLevel",
+    "ModelIds",
     "Networks",
     "PoolName",
     "Port",
@@ -107,6 +108,16 @@ Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(number)]
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 """A name or address."""
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("each once")
+    return names
+
+
+ModelIds = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
+"""Ids of models, each once."""
 
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """The name of a pool, as in `core/claude/rate_limit_groups.py`."""

@@ -82,6 +82,11 @@ def test_rotation_revocation_and_expiry(services: Services) -> None:
     assert ask(services, "GET", "/api/system/queue", key=old["key"]).status == 401
 
 
+def test_the_usual_grace_of_a_rotation_is_a_week(services: Services) -> None:
+    create(services)
+    assert ask(services, "POST", f"{KEYS}/web/rotate").json()["old_valid_until"] == NOW + 7 * 86_400
+
+
 def test_an_admin_of_the_ledger_administers_and_is_named_as_the_author(services: Services) -> None:
     boss = create(services, name="boss", role="admin")
     assert ask(services, "POST", body={"name": "nightly"}, key=boss["key"]).status == 201
@@ -113,6 +118,8 @@ def test_a_viewer_reads_the_state_but_generates_nothing(services: Services) -> N
         ({"name": "web", "expires": "yesterday"}, "expires"),
         ({"name": "web", "expires": "2020-01-01"}, "expires"),
         ({"name": "web", "colour": "red"}, "colour"),
+        ({"name": "web\n"}, "name"),
+        ({"name": "web", "models": ["m", "m"]}, "models"),
     ],
 )
 def test_a_faulty_value_is_refused_with_its_field(body: dict[str, Any], field: str, services: Services) -> None:

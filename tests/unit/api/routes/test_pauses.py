@@ -85,6 +85,11 @@ def test_a_faulty_value_is_refused_with_its_field(body: dict[str, Any], field: s
     assert (answer.status, answer.json()["errors"][0]["field"]) == (422, field)
 
 
+def test_changes_of_a_time_that_ends_before_it_begins_are_refused(services: Services) -> None:
+    answer = ask(services, "GET", f"{AUDIT}?since=1d&until=2d")
+    assert (answer.status, answer.json()["errors"][0]["field"]) == (422, "since")
+
+
 def test_only_admins_pause_and_read_what_was_changed(services: Services) -> None:
     for method, path in (("GET", PAUSES), ("POST", PAUSES), ("DELETE", f"{PAUSES}/caller/web"), ("GET", AUDIT)):
         assert ask(services, method, path, key="web-key").status == 403
