@@ -41,8 +41,13 @@ _SDK_SECONDS: Final = 599.0
 class BodyReferences(Protocol):
     """Checks the objects that requests name. The checks raise `InvalidCall` or `Refusal`."""
 
+    @property
+    def are_checked(self) -> bool:
+        """Whether there are tenants."""
+        ...
+
     def are_read(self, path: str, fields: Fields) -> bool:
-        """Whether a call with this path and these header fields may name objects that belong to a tenant."""
+        """Whether the body of a call with this path and these header fields may name objects of a tenant."""
         ...
 
     async def check_fields(self, caller: Caller, headers: Headers) -> None:
@@ -130,7 +135,10 @@ class Receiver:
         call.deadline_ns = call.started_ns + to_ns(left_seconds)
         call.names_timeout = names_timeout(call.fields)
         call.wants_cost, call.wants_budgets = wants(call.fields, b"cost"), wants(call.fields, b"budget")
-        has_tenants = self._references is not None and self._references.are_read(scope["path"], call.fields)
+        references = self._references
+        if references is not None and not references.are_checked:
+            references = None
+        names_objects = references is not None and references.are_read(scope["path"], call.fields)
         prepared = await prepare_call(
             scope,
             client_request,
@@ -138,12 +146,12 @@ class Receiver:
             self._upstream_headers(call, scope, hops),
             timeout_seconds=left_seconds,
             add_body_bytes=partial(self._caps.add_body_bytes, call),
-            finds_objects=has_tenants,
+            finds_objects=names_objects,
         )
-        if self._references is not None:
-            await self._references.check_fields(call.caller, scope["headers"])
-            if has_tenants:
-                await self._check_references(self._references, call, prepared, left_seconds)
+        if references is not None:
+            await references.check_fields(call.caller, scope["headers"])
+            if names_objects:
+                await self._check_references(references, call, prepared, left_seconds)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)

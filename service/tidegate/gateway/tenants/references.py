@@ -51,20 +51,23 @@ class References:
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants
 
+    @property
+    def are_checked(self) -> bool:
+        """Whether there are tenants."""
+        return self._tenants.identifier.has_callers
+
     def are_read(self, path: str, fields: Fields) -> bool:
-        """Whether a call with this path and these header fields may name objects that belong to a tenant.
+        """Whether the body of a call with this path and these header fields may name objects of a tenant.
 
         Other routes than those that take forms may read a body as JSON, whatever its media type is.
         """
-        if not self._tenants.identifier.has_callers:
-            return False
         is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/")
         return not (is_form and f"{path}/".startswith(_FORMS))
 
     async def check_fields(self, caller: Caller, headers: Headers) -> None:
         """Checks the header fields, also those that are repeated; raises as `check`."""
         profiles = [value.decode("latin-1") for name, value in headers if name == _USER_PROFILE]
-        if profiles and self._tenants.identifier.has_callers:
+        if profiles:
             await self._tenants.check(caller, profiles)
 
     async def check(self, caller: Caller, body: bytes) -> None:
