@@ -1,5 +1,6 @@
 """Creates, rotates, revokes and expires keys in the ledger."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select
 
 from tidegate.core.domain.caller import Role
-from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError, LedgerUnavailable
 from tidegate.core.ports.audit import AuditEntry, Values
 from tidegate.core.ports.key_store import KeyInfo, NewCaller, NewKey
 from tidegate.ledger.audit import write_entry
@@ -70,7 +71,7 @@ class Keys:
             made = self._insert(connection, caller.name, expires_at, now, by)
             after = {"key": made.id, "expires_at": expires_at, **values}
             write_entry(connection, AuditEntry(now, by, "key.create", f"caller {caller.name}", {}, after))
-        self._on_change()
+        self._tell()
         return made
 
     def rotate(self, caller: str, *, grace_seconds: int, by: str) -> NewKey:
@@ -93,7 +94,7 @@ class Keys:
             before = {"key": old.id, "expires_at": old.expires_at}
             after = {"key": made.id, "expires_at": made.expires_at, "old_valid_until": ends}
             write_entry(connection, AuditEntry(now, by, "key.rotate", f"caller {caller}", before, after))
-        self._on_change()
+        self._tell()
         return NewKey(made.id, caller, made.key, made.expires_at, old.id, ends)
 
     def revoke(self, key_or_caller: str, *, by: str) -> Sequence[KeyInfo]:
@@ -114,7 +115,7 @@ class Keys:
             ended = _infos(connection, _all().where(keys.c.id.in_(ids)))
             for before, after in zip(found, ended, strict=True):
                 write_entry(connection, _change(now, by, "key.revoke", before, after))
-        self._on_change()
+        self._tell()
         return ended
 
     def expire(self, key: str, at: int, *, by: str) -> KeyInfo:
@@ -133,7 +134,7 @@ class Keys:
             connection.execute(keys.update().where(keys.c.id == key).values(expires_at=at))
             (changed,) = _infos(connection, _all().where(keys.c.id == key))
             write_entry(connection, _change(now, by, "key.expire", found[0], changed))
-        self._on_change()
+        self._tell()
         return changed
 
     def all_keys(self) -> Sequence[KeyInfo]:
@@ -144,6 +145,11 @@ class Keys:
         """
         with self._database.read() as connection:
             return _infos(connection, _all())
+
+    def _tell(self) -> None:
+        """Tells of a change, which is in effect: that nobody can read it now must not hide a new key."""
+        with contextlib.suppress(LedgerUnavailable):
+            self._on_change()
 
     def _valid(self, connection: Connection, caller: str, now: int) -> list[KeyInfo]:
         found = _infos(connection, _all().where(keys.c.caller == caller))

@@ -1,5 +1,6 @@
 """Pauses in the ledger: what admins do with them, and what a process knows of them."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, RowMapping, select
 
-from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError, LedgerUnavailable
 from tidegate.core.domain.pause import NO_PAUSES, Pause, PauseKind, Pauses
 from tidegate.core.ports.audit import AuditEntry, Values
 from tidegate.ledger.audit import write_entry
@@ -79,7 +80,7 @@ class LedgerPauses:
             )
             entry = AuditEntry(new.at, by, "pause", f"{kind} {name}", _values(old), _values(new))
             write_entry(connection, entry)
-        self._on_change()
+        self._tell()
         return new
 
     def resume(self, kind: PauseKind, name: str, *, by: str) -> Pause:
@@ -96,7 +97,7 @@ class LedgerPauses:
             write_entry(
                 connection, AuditEntry(int(self._wall_seconds()), by, "resume", f"{kind} {name}", _values(old), {})
             )
-        self._on_change()
+        self._tell()
         return old
 
     def all_pauses(self) -> Sequence[Pause]:
@@ -107,6 +108,11 @@ class LedgerPauses:
         """
         with self._database.read() as connection:
             return _read(connection)
+
+    def _tell(self) -> None:
+        """Tells of a change, which is in effect. Within half a second, the ledger's thread reads it as well."""
+        with contextlib.suppress(LedgerUnavailable):
+            self._on_change()
 
 
 class PauseCache:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
 
 from tidegate.core.ports.usage_sink import SessionUsage, UsageQuery
 from tidegate.ledger.database import Database
@@ -45,7 +45,14 @@ def delete_cheap_sessions(database: Database, now: float, most: int = MAX_SESSIO
     """
     cost = sessions.c.cost_micro_usd
     with database.begin() as connection:
-        connection.execute(delete(sessions).where(sessions.c.last_at < now - _KEEP_SECONDS))
+        _delete(connection, sessions.c.last_at < now - _KEEP_SECONDS)
         cheapest = connection.scalar(select(cost).order_by(cost.desc()).offset(most).limit(1))
         if cheapest is not None:
-            connection.execute(delete(sessions).where(cost <= cheapest))
+            _delete(connection, cost <= cheapest)
+
+
+def _delete(connection: Connection, where: ColumnElement[bool]) -> None:
+    """Deletes sessions, but none that another process is writing: two that wait for each other's rows would fail."""
+    key = tuple(sessions.primary_key)
+    free = select(*key).where(where).with_for_update(skip_locked=True)
+    connection.execute(delete(sessions).where(tuple_(*key).in_(free)))

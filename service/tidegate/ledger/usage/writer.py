@@ -98,6 +98,7 @@ class UsageWriter:
         self._written_sessions = 0
         self._failures = 0
         self._up = True
+        self._began_ns: int | None = None  # the write in progress
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
@@ -126,13 +127,22 @@ class UsageWriter:
         """
         if not self._required:
             return
-        batch = self._batch
-        if not self._up or (batch is not None and self._clock.monotonic_ns() - batch.since_ns > _LATE_NS):
+        batch, began_ns, now_ns = self._batch, self._began_ns, self._clock.monotonic_ns()
+        is_late = batch is not None and now_ns - batch.since_ns > _LATE_NS
+        hangs = began_ns is not None and now_ns - began_ns > _LATE_NS
+        if not self._up or is_late or hangs:
             message = "the ledger cannot record usage now, and TIDEGATE_LEDGER is `required`"
             raise Refusal(Cause.LEDGER_UNAVAILABLE, message, retry_after_seconds=5)
 
     def write(self) -> bool:
         """Writes the sums so far. Returns whether that succeeded; a failure is logged once, until a write succeeds."""
+        self._began_ns = self._clock.monotonic_ns()
+        try:
+            return self._write()
+        finally:
+            self._began_ns = None
+
+    def _write(self) -> bool:
         # Read first: a call that ends meanwhile then counts twice if the process dies, and not never.
         reserved = None if self._reservations is None else self._reservations.changed()
         if self._batch is None:
@@ -142,9 +152,9 @@ class UsageWriter:
             self._on_turn()  # first: a key that was revoked ends here even while usage cannot be written
             if self._batch is not None or reserved is not None or not self._up:
                 with self._database.begin() as connection:
-                    self._add(connection, self._batch)
-                    if self._reservations is not None and reserved is not None:
+                    if self._reservations is not None and reserved is not None:  # first, as in `settle_dead`
                         self._reservations.write(connection, reserved)
+                    self._add(connection, self._batch)
                 self._batch = None
                 self._recorder.written()
                 if self._reservations is not None and reserved is not None:

@@ -171,6 +171,16 @@ def test_whether_there_were_keys_is_unknown_then_known_and_never_forgotten(datab
     assert on.cache.is_used is True
 
 
+def test_a_new_key_is_shown_although_the_keys_cannot_be_read_after_the_change(database: Database) -> None:
+    def away() -> None:
+        raise LedgerUnavailable("the connection broke")
+
+    made = Keys(database, new_key, away).create(WEB, expires_at=None, by="ann")
+    cache = KeyCache(database)
+    cache.refresh()
+    assert cache.find(key_hash(made.key)) is not None
+
+
 def test_a_process_is_told_of_callers_when_they_change(on: Bench) -> None:
     told: list[list[str]] = []
     assert on.cache.next_end() is None

@@ -1,5 +1,6 @@
 """Reports on usage, its retention, and backups."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from msgspec import structs
 from sqlalchemy import func, select
 
 from support.ledgers import ALWAYS, HAIKU, NIGHTLY, answered, ended, everything, hear
+from support.postgresql_server import PostgresqlServer
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import LedgerUnavailable
@@ -195,6 +197,20 @@ def test_clients_that_make_up_sessions_do_not_fill_the_table(
     found = expensive_sessions(database, UsageQuery(0, ALWAYS, ("caller",)), 100)
     assert len(found) <= 5
     assert found[0].input_tokens == 5_000
+
+
+@pytest.mark.ledger
+def test_cheap_sessions_are_deleted_without_waiting_for_those_that_are_written(postgresql: PostgresqlServer) -> None:
+    url = postgresql.new_database()
+    with contextlib.closing(Database(url)) as database, contextlib.closing(Database(url)) as other:
+        recorder = UsageRecorder(VirtualClock(), PriceList.bundled())
+        hear(recorder, *(structs.replace(answered(Usage(7)), session=name) for name in ("a", "b", "c")))
+        assert UsageWriter(database, recorder, VirtualClock()).write()
+        with other.begin() as connection:
+            connection.exec_driver_sql("UPDATE sessions SET answers = 2 WHERE session = 'b'")
+            delete_cheap_sessions(database, 0, most=0)
+        found = expensive_sessions(database, UsageQuery(0, ALWAYS, ("caller",)), 100)
+        assert [(each.session, each.answers) for each in found] == [("b", 2)]
 
 
 def test_a_backup_of_sqlite_holds_everything_while_the_database_is_in_use(tmp_path: Path) -> None:

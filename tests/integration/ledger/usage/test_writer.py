@@ -181,6 +181,28 @@ def test_a_full_disk_is_a_failed_write(tmp_path: Path, caplog: pytest.LogCapture
     database.close()
 
 
+def test_a_ledger_that_is_required_refuses_calls_while_the_database_hangs_as_keys_are_read(
+    database: Database,
+) -> None:
+    clock = VirtualClock()
+    refused: list[bool] = []
+
+    def hang() -> None:
+        for _ in range(2):
+            clock.advance(3)
+            try:
+                writer.check()
+            except Refusal:
+                refused.append(True)
+            else:
+                refused.append(False)
+
+    writer = UsageWriter(database, UsageRecorder(clock, PriceList.bundled()), clock, required=True, on_turn=hang)
+    assert writer.write()
+    assert refused == [False, True]
+    writer.check()
+
+
 def test_calls_are_refused_only_if_the_ledger_is_required(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     clock = VirtualClock()
