@@ -147,7 +147,7 @@ class Keys:
             return _infos(connection, _all())
 
     def _tell(self) -> None:
-        """Tells of a change, which is in effect: that nobody can read it now must not hide a new key."""
+        """Calls `on_change`. Its failure must not hide a key that is stored."""
         with contextlib.suppress(LedgerUnavailable):
             self._on_change()
 

@@ -110,7 +110,7 @@ class LedgerPauses:
             return _read(connection)
 
     def _tell(self) -> None:
-        """Tells of a change, which is in effect. Within half a second, the ledger's thread reads it as well."""
+        """Calls `on_change`. Its failure does not undo the change, which the ledger's thread reads soon."""
         with contextlib.suppress(LedgerUnavailable):
             self._on_change()
 
