@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import Event
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SessionUsage, SinkStatus, UsageOverview, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import PriceList
@@ -12,6 +15,7 @@ from tidegate.ledger.access.key_cache import KeyCache
 from tidegate.ledger.access.object_owners import ObjectOwners
 from tidegate.ledger.access.pauses import LedgerPauses, PauseCache
 from tidegate.ledger.audit import Audit
+from tidegate.ledger.background_work import BackgroundWork
 from tidegate.ledger.database import Database
 from tidegate.ledger.usage.recorder import UsageRecorder
 from tidegate.ledger.usage.report import overview, report
@@ -24,6 +28,10 @@ __all__ = ["Ledger"]
 
 _STOP_SECONDS: Final = 5.0
 """The time for which a stopping service waits for the last write."""
+_LATE_NS: Final = 5 * NS_PER_SECOND
+"""If calls need the ledger, they are refused once usage waits, or the database hangs, for so long."""
+_NOT_READ: Final = "the ledger cannot be read; keys and pauses stay as they are"
+_READ_AGAIN: Final = "the ledger is read again"
 
 
 class Ledger:
@@ -66,9 +74,9 @@ class Ledger:
         recorder = self._recorder
         reservations = ReservationWriter(lambda: clock.wall_seconds() + recorder.ahead_seconds)
         self.spending = LedgerSpending(database, recorder, reservations, clock)
-        self._writer = UsageWriter(
-            database, recorder, clock, required=required, on_turn=self._take_turn, reservations=reservations
-        )
+        self._required = required
+        self._writer = UsageWriter(database, recorder, clock, on_turn=self._write_others, reservations=reservations)
+        self._access = BackgroundWork("ledger-access", self._read_access, clock, _NOT_READ, _READ_AGAIN)
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
@@ -77,21 +85,25 @@ class Ledger:
 
     def prepare(self) -> None:
         """Migrates the database and reads keys and pauses, unless the database does not answer, which is logged."""
-        self._writer.write()
+        if self._access.turn():
+            self._writer.write()
 
     def start(self) -> None:
-        """Writes usage and owners, and reads keys and pauses, from now on, in a thread."""
+        """Writes usage and owners, and reads keys and pauses, from now on, in a thread each."""
+        self._access.start()
         self._writer.start()
 
     def stop(self) -> None:
         """Writes what is left, for at most some seconds, and closes the database."""
+        self._access.stop(0)
         self._writer.stop(_STOP_SECONDS)
         self.ownership.close()
         self._database.close()
 
     def status(self) -> SinkStatus:
         """The state of the ledger."""
-        return self._writer.status()
+        status = self._writer.status()
+        return status._replace(up=status.up and self._access.up)
 
     def check(self) -> None:
         """Checks that usage can be recorded, if calls are refused otherwise.
@@ -99,7 +111,9 @@ class Ledger:
         Raises:
             Refusal: LEDGER_UNAVAILABLE.
         """
-        self._writer.check()
+        if self._required and (self._writer.is_behind(_LATE_NS) or self._access.is_stuck(_LATE_NS)):
+            message = "the ledger cannot record usage now, and TIDEGATE_LEDGER is `required`"
+            raise Refusal(Cause.LEDGER_UNAVAILABLE, message, retry_after_seconds=5)
 
     def report(self, query: UsageQuery) -> UsageReport:
         """The sums of each group. Waits for the database.
@@ -125,10 +139,13 @@ class Ledger:
         """
         return expensive_sessions(self._database, query, limit)
 
-    def _take_turn(self) -> None:
-        """Reads and writes what is not usage, twice a second."""
+    def _read_access(self) -> None:
+        """Reads keys and pauses. A write of usage that waits for a lock must not delay that."""
         self.key_store.refresh()
         self.pause_cache.refresh()
+
+    def _write_others(self) -> None:
+        """Writes what is not usage."""
         self.audit.write()
         self.ownership.flush()
         self.ownership.forget_expired()

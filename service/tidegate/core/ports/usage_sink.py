@@ -22,7 +22,7 @@ class SinkStatus(NamedTuple):
     """The state of the ledger.
 
     Attributes:
-        up: whether the last write succeeded.
+        up: whether the last write, and the last reading of keys and pauses, succeeded.
         unwritten_seconds: age of the oldest usage that is not written yet; 0: there is none.
         failures: failed writes so far. Each is repeated until it succeeds.
         lost: events that were not recorded because too many distinct sums waited to be written.

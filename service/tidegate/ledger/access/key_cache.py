@@ -29,7 +29,7 @@ class _Entry(NamedTuple):
 
 
 class KeyCache:
-    """Implements `KeyStore`. The ledger's thread refreshes it every half second.
+    """Implements `KeyStore`. A thread of the ledger refreshes it every half second.
 
     While the database does not answer, the keys that were read last stay valid until they expire.
 

@@ -110,13 +110,13 @@ class LedgerPauses:
             return _read(connection)
 
     def _tell(self) -> None:
-        """Calls `on_change`. Its failure does not undo the change, which the ledger's thread reads soon."""
+        """Calls `on_change`. Its failure does not undo the change, which a thread of the ledger reads soon."""
         with contextlib.suppress(LedgerUnavailable):
             self._on_change()
 
 
 class PauseCache:
-    """The pauses in memory. The ledger's thread refreshes them every half second.
+    """The pauses in memory. A thread of the ledger refreshes them every half second.
 
     While the database does not answer, the pauses that were read last stay in effect. A process that has never read
     them pauses nothing.

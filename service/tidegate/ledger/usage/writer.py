@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,11 +9,10 @@ from typing import Any, Final
 from msgspec.structs import asdict
 from sqlalchemy import Connection, bindparam, delete, select
 
-from tidegate.core.domain.cause import Cause
-from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SinkStatus
+from tidegate.ledger.background_work import BackgroundWork
 from tidegate.ledger.database import Database
 from tidegate.ledger.tables import (
     DAY_SECONDS,
@@ -42,10 +40,8 @@ __all__ = ["UsageWriter"]
 
 logger = logging.getLogger("tidegate.ledger")
 
-_EVERY_SECONDS: Final = 0.5
-"""With the time that a write takes, a killed process loses at most a second of usage."""
-_LATE_NS: Final = 5 * NS_PER_SECOND
-"""If calls need the ledger, they are refused once usage waits for so long."""
+_FAILING: Final = "the ledger cannot be written; usage is kept in memory"
+_WORKS_AGAIN: Final = "the ledger is written again"
 _MAX_NEW_SESSIONS: Final = 10_000
 """After so many written sessions, the cheapest are deleted before the day is over."""
 _FORGET_WRITERS_SECONDS: Final = 30 * DAY_SECONDS
@@ -70,7 +66,6 @@ class UsageWriter:
         database: the database.
         recorder: has the sums.
         clock: the time.
-        required: whether calls are refused while usage cannot be written.
         on_turn: called in the thread before each write; may raise `LedgerUnavailable`.
         reservations: written beside the sums; None: there are none.
     """
@@ -81,7 +76,6 @@ class UsageWriter:
         recorder: UsageRecorder,
         clock: Clock,
         *,
-        required: bool = False,
         on_turn: Callable[[], None] = lambda: None,
         reservations: ReservationWriter | None = None,
     ) -> None:
@@ -90,98 +84,56 @@ class UsageWriter:
         self._database = database
         self._recorder = recorder
         self._clock = clock
-        self._required = required
         self._writer = secrets.token_hex(16)
         self._number = 0
         self._batch: Pending | None = None
         self._cleared_day = 0
         self._written_sessions = 0
-        self._failures = 0
-        self._up = True
-        self._began_ns: int | None = None  # the write in progress
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._work = BackgroundWork("ledger-usage", self._write, clock, _FAILING, _WORKS_AGAIN, last_turns=2)
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread.start()
+        self._work.start()
 
     def stop(self, timeout_seconds: float) -> None:
         """Writes what is left and ends the thread. Gives up after a time: the database may not answer."""
-        self._stop.set()
-        self._thread.join(timeout_seconds)
+        self._work.stop(timeout_seconds)
         if self.status().unwritten_seconds:
             logger.error("the usage of the last %.0f s was not written", self.status().unwritten_seconds)
 
     def status(self) -> SinkStatus:
-        """The state of the ledger."""
+        """The state of the writer."""
         since_ns = self._recorder.since_ns()
         unwritten_ns = 0 if since_ns is None else self._clock.monotonic_ns() - since_ns
-        return SinkStatus(self._up, unwritten_ns / NS_PER_SECOND, self._failures, self._recorder.lost)
+        return SinkStatus(self._work.up, unwritten_ns / NS_PER_SECOND, self._work.failures, self._recorder.lost)
 
-    def check(self) -> None:
-        """Checks that usage can be recorded, if calls are refused otherwise.
-
-        Raises:
-            Refusal: LEDGER_UNAVAILABLE.
-        """
-        if not self._required:
-            return
-        batch, began_ns, now_ns = self._batch, self._began_ns, self._clock.monotonic_ns()
-        is_late = batch is not None and now_ns - batch.since_ns > _LATE_NS
-        hangs = began_ns is not None and now_ns - began_ns > _LATE_NS
-        if not self._up or is_late or hangs:
-            message = "the ledger cannot record usage now, and TIDEGATE_LEDGER is `required`"
-            raise Refusal(Cause.LEDGER_UNAVAILABLE, message, retry_after_seconds=5)
+    def is_behind(self, after_ns: int) -> bool:
+        """Whether usage has waited for longer, or cannot be written."""
+        batch = self._batch
+        is_late = batch is not None and self._clock.monotonic_ns() - batch.since_ns > after_ns
+        return is_late or self._work.is_stuck(after_ns)
 
     def write(self) -> bool:
         """Writes the sums so far. Returns whether that succeeded; a failure is logged once, until a write succeeds."""
-        self._began_ns = self._clock.monotonic_ns()
-        try:
-            return self._write()
-        finally:
-            self._began_ns = None
+        return self._work.turn()
 
-    def _write(self) -> bool:
+    def _write(self) -> None:
         # Read first: a call that ends meanwhile then counts twice if the process dies, and not never.
         reserved = None if self._reservations is None else self._reservations.changed()
         if self._batch is None:
             self._batch = self._recorder.take()
             self._number += self._batch is not None
-        try:
-            self._on_turn()  # first: a key that was revoked ends here even while usage cannot be written
-            if self._batch is not None or reserved is not None or not self._up:
-                with self._database.begin() as connection:
-                    if self._reservations is not None and reserved is not None:  # first, as in `settle_dead`
-                        self._reservations.write(connection, reserved)
-                    self._add(connection, self._batch)
-                self._batch = None
-                self._recorder.written()
-                if self._reservations is not None and reserved is not None:
-                    self._reservations.written(reserved)
-            self._delete_old_hours()
-        except LedgerUnavailable as error:
-            self._failures += 1
-            if self._up:
-                logger.error("the ledger cannot be written; usage is kept in memory: %s", error)  # noqa: TRY400
-            self._up = False
-            return False
-        if not self._up:
-            logger.warning("the ledger is written again")
-        self._up = True
-        return True
-
-    def _run(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
-            try:
-                self.write()
-            except Exception:  # the thread must live on
-                self._up = False
-                self._failures += 1
-                logger.exception("the ledger cannot be written")
-                self._stop.wait(_EVERY_SECONDS)
-        if self.write():
-            self.write()  # what was recorded while an earlier batch was written again
+        self._on_turn()
+        if self._batch is not None or reserved is not None or not self._work.up:
+            with self._database.begin() as connection:
+                if self._reservations is not None and reserved is not None:  # first, as in `settle_dead`
+                    self._reservations.write(connection, reserved)
+                self._add(connection, self._batch)
+            self._batch = None
+            self._recorder.written()
+            if self._reservations is not None and reserved is not None:
+                self._reservations.written(reserved)
+        self._delete_old_hours()
 
     def _add(self, connection: Connection, batch: Pending | None) -> None:
         if batch is None or not _is_new(connection, self._writer, self._number, int(time.time())):

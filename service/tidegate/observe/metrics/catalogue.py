@@ -207,7 +207,7 @@ SNAPSHOT_AGE: Final = _gauge_seconds(
 DEGRADED: Final = _gauge(
     "degraded", "", "1 while this replica decides by its share of the limits, because the shared store is lost."
 )
-LEDGER_UP: Final = _gauge("ledger_up", "", "1 while usage can be written to the ledger.")
+LEDGER_UP: Final = _gauge("ledger_up", "", "1 while usage can be written to the ledger, and keys be read.")
 LEDGER_UNWRITTEN: Final = _gauge_seconds("ledger_unwritten", "", "Age of the oldest usage that is only in memory.")
 LEDGER_WRITE_FAILURES: Final = _counter("ledger_write_failures", "", "Failed writes of usage; each is repeated.")
 LEDGER_LOST: Final = _counter(

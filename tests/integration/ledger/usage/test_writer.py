@@ -15,6 +15,7 @@ from msgspec.structs import replace as replaced
 from sqlalchemy import Connection, event
 
 from support.ledgers import NIGHTLY, WEB, answered, ended, everything, hear
+from support.postgresql_server import PostgresqlServer
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.budget import Spending
 from tidegate.core.domain.caller import Caller
@@ -24,6 +25,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.domain.events import LeaseEnded, RequestFinished
 from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.key_store import NewCaller
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.engine.clock import SystemClock
@@ -52,12 +54,14 @@ class LosesAnswers(Database):
             raise LedgerUnavailable("the connection broke")
 
 
-def new_writer(
-    database: Database, clock: VirtualClock | None = None, *, required: bool = False
-) -> tuple[UsageRecorder, UsageWriter]:
+def new_writer(database: Database, clock: VirtualClock | None = None) -> tuple[UsageRecorder, UsageWriter]:
     clock = clock or VirtualClock()
     recorder = UsageRecorder(clock, PriceList.bundled())
-    return recorder, UsageWriter(database, recorder, clock, required=required)
+    return recorder, UsageWriter(database, recorder, clock)
+
+
+def new_ledger(database: Database, clock: Clock | None = None, *, required: bool = False) -> Ledger:
+    return Ledger(database, clock or VirtualClock(), PriceList.bundled(), required=required, new_key=new_key)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -106,21 +110,25 @@ def test_a_name_that_no_database_takes_stops_no_write(database: Database, model:
     assert str(group.group["model"])[::2] == "ab"
 
 
-def test_a_key_that_was_revoked_ends_while_usage_cannot_be_written(database: Database) -> None:
-    ledger = Ledger(database, VirtualClock(), PriceList.bundled(), required=False, new_key=new_key)
+@pytest.mark.ledger
+def test_a_key_that_was_revoked_ends_while_a_write_of_usage_waits(postgresql: PostgresqlServer) -> None:
+    database = Database(postgresql.new_database())
+    ledger, elsewhere = new_ledger(database, SystemClock()), Keys(database, new_key)
     ledger.prepare()
-    elsewhere = Keys(database, new_key)
-    made = elsewhere.create(NewCaller("web", "shop"), expires_at=None, by="ann")
-    ledger.prepare()
-    assert ledger.key_store.find(key_hash(made.key)) is not None
-    elsewhere.revoke(made.id, by="ann")
-    with database.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE usage")
-    hear_all = dict(ledger.handlers)
-    hear_all[RequestFinished](ended())
-    ledger.prepare()
-    assert not ledger.status().up
-    assert ledger.key_store.find(key_hash(made.key)) is None
+    ledger.start()
+    try:
+        made = elsewhere.create(NewCaller("web", "shop"), expires_at=None, by="ann")
+        wait_until(lambda: ledger.key_store.find(key_hash(made.key)) is not None)
+        with database.begin() as connection:
+            connection.exec_driver_sql("LOCK TABLE usage IN SHARE MODE")
+            dict(ledger.handlers)[RequestFinished](ended())
+            wait_until(lambda: ledger.status().unwritten_seconds > 1)
+            elsewhere.revoke(made.id, by="ann")
+            revoked_at = time.monotonic()
+            wait_until(lambda: ledger.key_store.find(key_hash(made.key)) is None)
+            assert time.monotonic() - revoked_at < 5  # the write waits for 10
+    finally:
+        ledger.stop()
 
 
 def test_nothing_is_written_if_nothing_happened(database: Database) -> None:
@@ -181,51 +189,53 @@ def test_a_full_disk_is_a_failed_write(tmp_path: Path, caplog: pytest.LogCapture
     database.close()
 
 
-def test_a_ledger_that_is_required_refuses_calls_while_the_database_hangs_as_keys_are_read(
-    database: Database,
-) -> None:
+@pytest.mark.parametrize("what", ["keys", "usage"])
+def test_a_ledger_that_is_required_refuses_calls_while_the_database_hangs(database: Database, what: str) -> None:
     clock = VirtualClock()
+    ledger = new_ledger(database, clock, required=True)
+    ledger.prepare()
     refused: list[bool] = []
 
-    def hang() -> None:
+    def hang(*execution: Any) -> None:
+        if f"INTO {what} " not in execution[2] and f"FROM {what} " not in execution[2]:
+            return
         for _ in range(2):
             clock.advance(3)
             try:
-                writer.check()
+                ledger.check()
             except Refusal:
                 refused.append(True)
             else:
                 refused.append(False)
 
-    writer = UsageWriter(database, UsageRecorder(clock, PriceList.bundled()), clock, required=True, on_turn=hang)
-    assert writer.write()
+    hear_all = dict(ledger.handlers)
+    hear_all[RequestFinished](ended())
+    event.listen(database._engine, "before_cursor_execute", hang)
+    ledger.prepare()
     assert refused == [False, True]
-    writer.check()
+    ledger.check()
 
 
 def test_calls_are_refused_only_if_the_ledger_is_required(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    clock = VirtualClock()
-    recorder, required = new_writer(Database.in_folder(folder), clock, required=True)
-    other, optional = new_writer(Database.in_folder(folder), clock)
-    for each in (recorder, other):
-        hear(each, ended())
+    required = new_ledger(Database.in_folder(folder), required=True)
+    optional = new_ledger(Database.in_folder(folder))
     required.check()
-    assert not required.write()
-    assert not optional.write()
+    required.prepare()
+    optional.prepare()
     optional.check()
     with pytest.raises(Refusal) as raised:
         required.check()
     assert raised.value.cause is Cause.LEDGER_UNAVAILABLE
     folder.mkdir()
-    assert required.write()
+    required.prepare()
     required.check()
 
 
 def test_no_lock_that_a_call_needs_is_held_while_the_database_works(url: str) -> None:
     clock = VirtualClock()
     database, store = Database(url), MemoryStore(clock)
-    ledger = Ledger(database, clock, PriceList.bundled(), required=True, new_key=new_key)
+    ledger = new_ledger(database, clock, required=True)
     ledger.spending.keep(store.reserved_now, sessions=True)
     ledger.prepare()
     caller = Caller("web", label="web")
@@ -266,7 +276,7 @@ def test_a_database_that_hangs_loses_nothing(
     caplog.set_level(logging.CRITICAL)
     clock = SystemClock()
     database = Database(url)
-    ledger = Ledger(database, clock, PriceList.bundled(), required=True, new_key=new_key)
+    ledger = new_ledger(database, clock, required=True)
     ledger.prepare()
     ledger.start()
     try:
@@ -292,7 +302,7 @@ def test_a_database_that_hangs_loses_nothing(
 
 def test_a_ledger_that_stops_has_written_everything(url: str) -> None:
     database = Database(url)
-    ledger = Ledger(database, SystemClock(), PriceList.bundled(), required=False, new_key=new_key)
+    ledger = new_ledger(database, SystemClock())
     ledger.prepare()
     ledger.start()
     hear_all = dict(ledger.handlers)
